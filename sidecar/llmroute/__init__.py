@@ -1,0 +1,1 @@
+"""LLMRoute: the data plane, the types of the LLMRoute resource, and the command line."""

@@ -1,0 +1,203 @@
+"""Immutable values that move during a request: what was asked, what may answer, what was chosen, what was learned.
+
+No behaviour beyond derived properties, no I/O, no clock. Durations are seconds, instants are seconds on the
+monotonic clock (`loop.time()`).
+"""
+
+from enum import Enum, StrEnum
+
+import msgspec
+
+NOTHING_NEEDED: frozenset[str] = frozenset()
+
+
+class Dialect(StrEnum):
+    """A wire format."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+
+
+class Operation(Enum):
+    """What the app asks for: `(name in our metrics, path, dialect of the path, OpenTelemetry operation name)`."""
+
+    CHAT = ("chat", "/v1/chat/completions", Dialect.OPENAI, "chat")
+    COMPLETIONS = ("completions", "/v1/completions", Dialect.OPENAI, "text_completion")
+    EMBEDDINGS = ("embeddings", "/v1/embeddings", Dialect.OPENAI, "embeddings")
+    RESPONSES = ("responses", "/v1/responses", Dialect.OPENAI, "chat")
+    MESSAGES = ("messages", "/v1/messages", Dialect.ANTHROPIC, "chat")
+    COUNT_TOKENS = ("count_tokens", "/v1/messages/count_tokens", Dialect.ANTHROPIC, "count_tokens")
+
+    def __init__(self, label: str, path: str, dialect: Dialect, otel_name: str) -> None:
+        self.label = label
+        self.path = path
+        self.dialect = dialect
+        self.otel_name = otel_name
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    """What the app's `x-llmroute-*` headers ask for; None where it said nothing. Durations in seconds."""
+
+    priority: str | None = None
+    objective: str | None = None
+    max_latency: float | None = None
+    max_ttft: float | None = None
+    min_quality: int | None = None
+    expected_tokens: int | None = None
+    tenant: str | None = None
+    target: str | None = None
+    no_store: bool = False
+    refresh: bool = False
+    dry_run: bool = False
+
+
+NO_WISHES = Wishes()
+
+
+class Peek(msgspec.Struct, frozen=True):
+    """What routing needs to know of a body; the rest of the body stays as it came.
+
+    `fields` are the body's top-level members in their order, values undecoded.
+    `needs` names capabilities that a target must have: tools, vision, json, audio, ...
+    `stateful`: the answer depends on state at one provider (previous_response_id, background, server-side tools).
+    """
+
+    model: str
+    stream: bool
+    fields: dict[str, msgspec.Raw]
+    prompt_tokens: int
+    max_output_tokens: int | None = None
+    needs: frozenset[str] = NOTHING_NEEDED
+    stateful: bool = False
+    include_usage: bool = False
+
+
+class InferenceRequest(msgspec.Struct, frozen=True):
+    """One request of the app, once its header, path and body have been understood."""
+
+    id: str
+    operation: Operation
+    peek: Peek
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+    """Headers of the app that may go upstream to the same dialect (anthropic-*, openai-beta, ...), lower case."""
+    wishes: Wishes
+    credential_hash: bytes
+    arrived: float
+    deadline: float | None = None
+
+    @property
+    def stream(self) -> bool:
+        """Whether the app asked for a stream."""
+        return self.peek.stream
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens as the provider billed them. `input` includes cached ones. Zero is a number that was reported."""
+
+    input: int
+    output: int
+    cached_input: int = 0
+    cache_written: int = 0
+
+
+class Outcome(StrEnum):
+    """How an attempt ended; a metric label and a word of `x-llmroute-attempts`."""
+
+    OK = "ok"
+    CONNECT_FAILED = "connect-failed"
+    CONNECT_TIMEOUT = "connect-timeout"
+    FIRST_TOKEN_TIMEOUT = "first-token-timeout"
+    BETWEEN_TOKENS_TIMEOUT = "between-tokens-timeout"
+    TOTAL_TIMEOUT = "total-timeout"
+    RATE_LIMITED = "rate-limited"
+    OVERLOADED = "overloaded"
+    SERVER_ERROR = "server-error"
+    AUTHENTICATION = "authentication"
+    BILLING = "billing"
+    MODEL_NOT_FOUND = "model-not-found"
+    CONTEXT_TOO_LONG = "context-too-long"
+    CLIENT_ERROR = "client-error"
+    BROKEN = "broken"
+    CREDENTIAL_MISSING = "credential-missing"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the target is to blame (the app's own errors and cancellations are not failures)."""
+        return self not in _BLAMELESS
+
+
+_BLAMELESS = frozenset({Outcome.OK, Outcome.CLIENT_ERROR, Outcome.CONTEXT_TOO_LONG, Outcome.CANCELLED})
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """The parts of one attempt's latency, in seconds; None for a part that was not reached.
+
+    `queue`: waiting in the sidecar for a slot. `connect`: DNS + TCP + TLS, 0 on a ready connection.
+    `headers`, `ttft`, `total` run from the request written. `generation`: first content to the end, without
+    the time that the app's back-pressure took.
+    """
+
+    queue: float = 0.0
+    connect: float = 0.0
+    headers: float | None = None
+    ttft: float | None = None
+    generation: float | None = None
+    total: float | None = None
+
+
+class FirstContent(msgspec.Struct, frozen=True):
+    """An attempt's first content arrived; at most one an attempt."""
+
+    target: str
+    operation: Operation
+    stream: bool
+    prompt_tokens: int
+    ttft: float
+    at: float
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """What an attempt taught us: exactly one an attempt, at its end, cancelled ones included."""
+
+    target: str
+    operation: Operation
+    stream: bool
+    prompt_tokens: int
+    outcome: Outcome
+    timings: Timings
+    at: float
+    usage: Usage | None = None
+    output_tokens: int = 0
+    """From `usage` where the provider gave it, else counted content frames."""
+    waited: float = 0.0
+    """Seconds from the request written to the end of the attempt, whatever the outcome: censored evidence."""
+    retry_after: float | None = None
+    status: int = 0
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """Predicted seconds of a target for one request, at the route's percentile; `samples` is the evidence's weight."""
+
+    ttft: float
+    total: float
+    tokens_per_second: float
+    samples: float
+
+
+class Considered(msgspec.Struct, frozen=True):
+    """One target in a decision's explanation: why it was dropped, or how it scored."""
+
+    target: str
+    dropped_by: str | None = None
+    estimate: Estimate | None = None
+    score: float | None = None
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """Which target, and why. `reason` is short and goes into a header and a metric label."""
+
+    target: str
+    reason: str
+    considered: tuple[Considered, ...] = ()

@@ -1,0 +1,304 @@
+"""What users declare: the types of an LLMRoute. Frozen; each field with its type, default, bounds and description.
+
+The CRD (`crds/llmroutes.yaml`), the reference (`docs/reference.md`) and the decoder of local files are generated from these
+types, so a field is written once. A rule that needs more than one field stands in `RULES`: in CEL for the API server and as its
+twin in Python for everybody else. Nothing here opens a file; reading YAML is `load.py`'s job.
+"""
+
+import re
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+GROUP = "llmroute.dev"
+VERSION = "v1alpha1"
+KIND = "LLMRoute"
+
+DURATION_PATTERN = r"^([0-9]{1,5}(\.[0-9]{1,3})?(h|m|s|ms)){1,4}$"
+QUANTITY_PATTERN = r"^[0-9]{1,12}(Ki|Mi|Gi)?$"
+MONEY_PATTERN = r"^[0-9]{1,7}(\.[0-9]{1,9})?$"
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_BYTES = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
+
+
+class Duration(float):
+    """Seconds; written as `500ms`, `2s`, `1m30s`."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Duration":
+        """Raises ValueError for anything but the written form."""
+        if not re.fullmatch(DURATION_PATTERN, text):
+            raise ValueError(f"expected a duration such as 500ms, 2s or 1m30s, got {text!r}")
+        return cls(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
+
+
+class Quantity(int):
+    """Bytes; written as `64Mi`."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Quantity":
+        """Raises ValueError for anything but the written form."""
+        if not re.fullmatch(QUANTITY_PATTERN, text):
+            raise ValueError(f"expected a size such as 512Ki or 64Mi, got {text!r}")
+        digits = text.rstrip("KMGi")
+        return cls(int(digits) * _BYTES[text[len(digits) :]])
+
+
+Name = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+ModelName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9@._:/+-]+$")]
+Label = Annotated[str, Meta(min_length=1, max_length=63)]
+Url = Annotated[str, Meta(min_length=8, max_length=2048, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
+Money = Annotated[Decimal, Meta(extra_json_schema={"type": "string", "pattern": MONEY_PATTERN, "maxLength": 17})]
+Weight = Annotated[float, Meta(ge=0, le=1)]
+Provider = Literal["openai", "azure-openai", "anthropic", "openrouter", "gemini", "openai-compatible"]
+Capability = Literal["tools", "vision", "json", "streaming", "embeddings", "audio", "reasoning"]
+
+
+class Declared(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What all declared types share: frozen, camelCase in YAML, and strict."""
+
+
+class SecretRef(Declared):
+    """A key of a Secret of the same namespace (locally: a file under --secrets-dir, or a Secret of the same file)."""
+
+    name: Annotated[Name, Meta(description="Name of the Secret.")]
+    key: Annotated[
+        str,
+        Meta(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$", description="Key within the Secret."),
+    ]
+
+
+class Credential(Declared):
+    """Where the provider's key is."""
+
+    secret_ref: Annotated[SecretRef, Meta(description="The Secret and the key within it.")]
+
+
+class Cost(Declared):
+    """Price in US dollars per million tokens, as decimal strings."""
+
+    input_per_million: Annotated[Money, Meta(description="Dollars per million input tokens.")]
+    output_per_million: Annotated[Money, Meta(description="Dollars per million output tokens.")] = Decimal(0)
+
+
+class Prior(Declared):
+    """What to believe of a target before the first observation."""
+
+    ttft: Annotated[Duration | None, Meta(description="Expected time to first token.")] = None
+    tokens_per_second: Annotated[
+        Annotated[float, Meta(gt=0, le=100_000)] | None, Meta(description="Expected speed of generation.")
+    ] = None
+
+
+class Target(Declared):
+    """One place that can answer: provider + model + endpoint."""
+
+    name: Annotated[Name, Meta(description="Unique within the route; appears in metrics and headers.")]
+    provider: Annotated[Provider, Meta(description="Wire format and way of authentication.")]
+    model: Annotated[ModelName, Meta(description="What the target calls the model (Azure: the deployment).")]
+    url: Annotated[
+        Url | None,
+        Meta(
+            description="Base URL, such as https://api.openai.com/v1. Default: the provider's own; required for azure-openai and openai-compatible."
+        ),
+    ] = None
+    credential: Annotated[
+        Credential | None,
+        Meta(
+            description="Where the key is. Default: <PROVIDER>_API_KEY of the Secret llmroute-credentials (locally: of the environment); openai-compatible: none."
+        ),
+    ] = None
+    region: Annotated[Label | None, Meta(description="Where the target runs; constraints.regions selects on it.")] = (
+        None
+    )
+    capabilities: Annotated[
+        Annotated[tuple[Capability, ...], Meta(max_length=16)] | None,
+        Meta(description="What the target can do. Default: everything its wire format can express."),
+    ] = None
+    quality_tier: Annotated[Annotated[int, Meta(ge=1, le=5)], Meta(description="Quality from 1 to 5.")] = 3
+    context_window: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000_000)] | None,
+        Meta(description="Most tokens of prompt and answer together."),
+    ] = None
+    cost: Annotated[Cost | None, Meta(description="Price; unknown when absent.")] = None
+    max_concurrency: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000)] | None,
+        Meta(description="Most requests in flight to the target from this sidecar; more wait in a bounded queue."),
+    ] = None
+    max_output_tokens: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)],
+        Meta(description="Anthropic's max_tokens when the caller gave none."),
+    ] = 4096
+    reasoning: Annotated[
+        bool,
+        Meta(
+            description="The model thinks in silence before its first token: no adaptive timeout shortens firstToken."
+        ),
+    ] = False
+    warm_connections: Annotated[
+        Annotated[int, Meta(ge=0, le=64)],
+        Meta(
+            description="Ready connections kept open after the first use, so that a quiet pod pays no DNS, TCP and TLS in its TTFT."
+        ),
+    ] = 1
+    prior: Annotated[Prior | None, Meta(description="What to believe before the first observation.")] = None
+    tenants: Annotated[
+        Annotated[tuple[Label, ...], Meta(max_length=64)] | None,
+        Meta(description="Who may use the target. Default: all."),
+    ] = None
+    labels: Annotated[
+        Annotated[dict[Label, Label], Meta(max_length=16)] | None,
+        Meta(description="Free labels for constraints.require."),
+    ] = None
+
+
+class Weights(Declared):
+    """How much latency, cost and quality count; normalised to a sum of 1."""
+
+    latency: Annotated[Weight, Meta(description="Weight of the predicted latency.")] = 0.0
+    cost: Annotated[Weight, Meta(description="Weight of the price.")] = 0.0
+    quality: Annotated[Weight, Meta(description="Weight of the quality tier.")] = 0.0
+
+
+class Objective(Declared):
+    """What "best" means."""
+
+    priority: Annotated[
+        Literal["speed", "balanced", "cost", "quality"] | None,
+        Meta(
+            description="Ready-made weights: balanced is 0.4/0.3/0.3 of latency/cost/quality. Default: speed, or balanced where a target declares cost or quality."
+        ),
+    ] = None
+    weights: Annotated[Weights | None, Meta(description="Own weights instead of a priority.")] = None
+    latency: Annotated[
+        Literal["auto", "ttft", "total", "throughput"],
+        Meta(
+            description="Which latency: auto is TTFT for streams and total otherwise; throughput is tokens per second."
+        ),
+    ] = "auto"
+    percentile: Annotated[
+        Annotated[int, Meta(ge=1, le=99)],
+        Meta(description="Percentile of the predicted latency that targets are compared by."),
+    ] = 50
+
+
+class Constraints(Declared):
+    """Limits that a target must keep to be chosen."""
+
+    max_ttft: Annotated[Duration | None, Meta(description="Largest predicted time to first token.")] = field(
+        default=None, name="maxTTFT"
+    )
+    max_latency: Annotated[Duration | None, Meta(description="Largest predicted total time.")] = None
+    min_quality_tier: Annotated[Annotated[int, Meta(ge=1, le=5)] | None, Meta(description="Least quality tier.")] = None
+    max_cost_per_request: Annotated[
+        Money | None, Meta(description="Most dollars that a request may be predicted to cost.")
+    ] = None
+    regions: Annotated[
+        Annotated[tuple[Label, ...], Meta(max_length=32)] | None,
+        Meta(description="Regions that targets must be in."),
+    ] = None
+    require: Annotated[
+        Annotated[dict[Label, Label], Meta(max_length=16)] | None,
+        Meta(description="Labels that targets must have."),
+    ] = None
+    on_constraint: Annotated[
+        Literal["relax", "reject"],
+        Meta(
+            description="When no target keeps the latency, cost and quality limits: use the best anyway, or answer 503. Regions, labels and tenants are never relaxed."
+        ),
+    ] = "relax"
+
+
+class Timeouts(Declared):
+    """Longest waits of one attempt."""
+
+    connect: Annotated[Duration, Meta(description="DNS, TCP and TLS together.")] = Duration(2)
+    first_token: Annotated[Duration, Meta(description="Streams: request written to first content.")] = Duration(30)
+    between_tokens: Annotated[
+        Duration, Meta(description="Streams: silence after first content; any byte resets it.")
+    ] = Duration(120)
+    total: Annotated[Duration, Meta(description="Non-streams to their end, streams to their first content.")] = (
+        Duration(600)
+    )
+
+
+class Failover(Declared):
+    """What happens when an attempt fails before the first content has reached the app."""
+
+    max_attempts: Annotated[
+        Annotated[int, Meta(ge=1, le=10)],
+        Meta(description="Attempts a request may cause, the first included."),
+    ] = 3
+    timeouts: Annotated[Timeouts, Meta(description="Longest waits of one attempt.")] = Timeouts()
+
+
+class Cache(Declared):
+    """Exact-match cache of complete answers in the sidecar's memory. Off when absent."""
+
+    ttl: Annotated[Duration, Meta(description="How long an answer may be served.")] = Duration(600)
+    max_bytes: Annotated[
+        Quantity,
+        Meta(description="Bound of the route's cache in memory; the least recently used goes first."),
+    ] = Quantity(64 * 1024**2)
+    isolate_by: Annotated[
+        Annotated[tuple[Literal["tenant", "credential"], ...], Meta(max_length=2)],
+        Meta(description="Callers that differ in these never share an answer."),
+    ] = ("tenant", "credential")
+
+
+class LLMRouteSpec(Declared):
+    """What the route serves and how it chooses."""
+
+    targets: Annotated[
+        Annotated[tuple[Target, ...], Meta(min_length=1, max_length=200)],
+        Meta(description="The places that can answer."),
+    ]
+    models: Annotated[
+        Annotated[tuple[ModelName, ...], Meta(min_length=1, max_length=64)] | None,
+        Meta(description="Model names that apps may ask for. Default: the route's name."),
+    ] = None
+    objective: Annotated[Objective, Meta(description="What best means.")] = Objective()
+    constraints: Annotated[Constraints, Meta(description="Limits that a target must keep.")] = Constraints()
+    fallback_targets: Annotated[
+        Annotated[tuple[Name, ...], Meta(max_length=200)],
+        Meta(description="Targets outside the normal candidates, tried last, in this order."),
+    ] = ()
+    passthrough: Annotated[
+        Name | None,
+        Meta(description="Target that other /v1/* paths go to. Default: the first of the caller's dialect."),
+    ] = None
+    failover: Annotated[Failover, Meta(description="Attempts and timeouts.")] = Failover()
+    cache: Annotated[Cache | None, Meta(description="Exact-match cache; off when absent.")] = None
+
+
+class Metadata(Struct, frozen=True, kw_only=True):
+    """The part of Kubernetes' ObjectMeta that we read; the rest is Kubernetes' own and ignored."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=253)]
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 0
+
+
+class LLMRoute(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """One route: model names in, the fastest healthy target out."""
+
+    api_version: Literal["llmroute.dev/v1alpha1"]
+    kind: Literal["LLMRoute"]
+    metadata: Metadata
+    spec: LLMRouteSpec
+    status: msgspec.Raw | None = None
+    """Written by the operator; a file made by `kubectl get -o yaml` may carry it, and it is ignored."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names that apps may ask for."""
+        return self.spec.models or (self.metadata.name,)
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
