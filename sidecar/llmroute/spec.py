@@ -61,7 +61,7 @@ class Declared(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown
     """What all declared types share: frozen, camelCase in YAML, and strict."""
 
 
-class SecretRef(Declared):
+class SecretRef(Declared, frozen=True):
     """A key of a Secret of the same namespace (locally: a file under --secrets-dir, or a Secret of the same file)."""
 
     name: Annotated[Name, Meta(description="Name of the Secret.")]
@@ -71,20 +71,20 @@ class SecretRef(Declared):
     ]
 
 
-class Credential(Declared):
+class Credential(Declared, frozen=True):
     """Where the provider's key is."""
 
     secret_ref: Annotated[SecretRef, Meta(description="The Secret and the key within it.")]
 
 
-class Cost(Declared):
+class Cost(Declared, frozen=True):
     """Price in US dollars per million tokens, as decimal strings."""
 
     input_per_million: Annotated[Money, Meta(description="Dollars per million input tokens.")]
     output_per_million: Annotated[Money, Meta(description="Dollars per million output tokens.")] = Decimal(0)
 
 
-class Prior(Declared):
+class Prior(Declared, frozen=True):
     """What to believe of a target before the first observation."""
 
     ttft: Annotated[Duration | None, Meta(description="Expected time to first token.")] = None
@@ -93,7 +93,7 @@ class Prior(Declared):
     ] = None
 
 
-class Target(Declared):
+class Target(Declared, frozen=True):
     """One place that can answer: provider + model + endpoint."""
 
     name: Annotated[Name, Meta(description="Unique within the route; appears in metrics and headers.")]
@@ -155,7 +155,7 @@ class Target(Declared):
     ] = None
 
 
-class Weights(Declared):
+class Weights(Declared, frozen=True):
     """How much latency, cost and quality count; normalised to a sum of 1."""
 
     latency: Annotated[Weight, Meta(description="Weight of the predicted latency.")] = 0.0
@@ -163,7 +163,7 @@ class Weights(Declared):
     quality: Annotated[Weight, Meta(description="Weight of the quality tier.")] = 0.0
 
 
-class Objective(Declared):
+class Objective(Declared, frozen=True):
     """What "best" means."""
 
     priority: Annotated[
@@ -185,7 +185,7 @@ class Objective(Declared):
     ] = 50
 
 
-class Constraints(Declared):
+class Constraints(Declared, frozen=True):
     """Limits that a target must keep to be chosen."""
 
     max_ttft: Annotated[Duration | None, Meta(description="Largest predicted time to first token.")] = field(
@@ -212,7 +212,7 @@ class Constraints(Declared):
     ] = "relax"
 
 
-class Timeouts(Declared):
+class Timeouts(Declared, frozen=True):
     """Longest waits of one attempt."""
 
     connect: Annotated[Duration, Meta(description="DNS, TCP and TLS together.")] = Duration(2)
@@ -225,7 +225,7 @@ class Timeouts(Declared):
     )
 
 
-class Failover(Declared):
+class Failover(Declared, frozen=True):
     """What happens when an attempt fails before the first content has reached the app."""
 
     max_attempts: Annotated[
@@ -235,7 +235,7 @@ class Failover(Declared):
     timeouts: Annotated[Timeouts, Meta(description="Longest waits of one attempt.")] = Timeouts()
 
 
-class Cache(Declared):
+class Cache(Declared, frozen=True):
     """Exact-match cache of complete answers in the sidecar's memory. Off when absent."""
 
     ttl: Annotated[Duration, Meta(description="How long an answer may be served.")] = Duration(600)
@@ -249,7 +249,7 @@ class Cache(Declared):
     ] = ("tenant", "credential")
 
 
-class LLMRouteSpec(Declared):
+class LLMRouteSpec(Declared, frozen=True):
     """What the route serves and how it chooses."""
 
     targets: Annotated[
