@@ -1,0 +1,108 @@
+"""Identical requests that are under way at the same time share one answer."""
+
+import asyncio
+from collections.abc import Callable
+
+from llmroute.cache.store import Entry
+
+
+class _Flight:
+    """One answer on its way, and all who wait for it."""
+
+    __slots__ = ("cancel", "done", "entry", "key", "seats", "under_way")
+
+    def __init__(self, key: bytes, under_way: "dict[bytes, _Flight]") -> None:
+        self.key = key
+        self.under_way = under_way
+        self.seats: set[Seat] = set()
+        self.entry: Entry | None = None
+        self.done = False
+        self.cancel: Callable[[], object] | None = None
+
+    def land(self, entry: Entry | None) -> None:
+        if self.done:
+            return
+        self.done = True
+        self.entry = entry
+        del self.under_way[self.key]
+        for seat in self.seats:
+            if seat.waiter is not None and not seat.waiter.done():
+                seat.waiter.set_result(entry)
+
+
+class Seat:
+    """One request's part in a flight. Whoever got a seat must `leave()` it in a `finally`.
+
+    `leads`: this request goes to the targets, and `publish`es the answer or `fail`s. All others wait in `entry()`.
+    """
+
+    __slots__ = ("_flight", "leads", "waiter")
+
+    def __init__(self, flight: _Flight, leads: bool) -> None:
+        self._flight = flight
+        self.waiter: asyncio.Future[Entry | None] | None = None
+        self.leads = leads
+
+    @property
+    def followers(self) -> int:
+        """How many others wait for the answer."""
+        return len(self._flight.seats - {self})
+
+    async def entry(self) -> Entry | None:
+        """The answer; None if the flight failed: then go alone, without a new `join`."""
+        if self._flight.done:
+            return self._flight.entry
+        # A future of its own: cancelling one waiter must not cancel what the others wait on.
+        self.waiter = asyncio.get_running_loop().create_future()
+        return await self.waiter
+
+    def carry(self, work: "asyncio.Task[object]") -> None:
+        """The leader's work goes on in a task of its own, so that the leader itself may leave.
+
+        The task is cancelled when the last seat is left; if it ends without `publish`, the flight has failed.
+        """
+        self._flight.cancel = work.cancel
+        work.add_done_callback(lambda _: self.fail())
+
+    def publish(self, entry: Entry) -> None:
+        """Give the complete answer to all who wait. What comes after the first `publish` or `fail` is ignored."""
+        self._flight.land(entry)
+
+    def fail(self) -> None:
+        """There is no answer: all who wait go alone."""
+        self._flight.land(None)
+
+    def leave(self) -> None:
+        """This request waits no more. The last one to leave cancels the work; a leader without `carry` ends it."""
+        flight = self._flight
+        flight.seats.discard(self)
+        if flight.done:
+            return
+        if flight.cancel is None:
+            if self.leads:
+                self.fail()
+        elif not flight.seats:
+            self.fail()
+            flight.cancel()
+
+
+class SingleFlight:
+    """The flights under way, by key. As many as there are different requests in flight, so bounded like those."""
+
+    __slots__ = ("_under_way",)
+
+    def __init__(self) -> None:
+        self._under_way: dict[bytes, _Flight] = {}
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def join(self, key: bytes) -> Seat:
+        """A seat in the flight of this key; the first one leads."""
+        flight = self._under_way.get(key)
+        leads = flight is None
+        if flight is None:
+            flight = self._under_way[key] = _Flight(key, self._under_way)
+        seat = Seat(flight, leads)
+        flight.seats.add(seat)
+        return seat

@@ -1,0 +1,69 @@
+"""Which requests are the same."""
+
+from collections.abc import Collection
+from hashlib import blake2b
+from typing import Literal
+
+import orjson
+
+from llmroute.request import NO_WISHES, InferenceRequest, Wishes
+
+IsolateBy = Collection[Literal["tenant", "credential"]]
+
+KEY_SIZE = 32
+"""Bytes of a key."""
+
+
+def cache_key(namespace: str, route: str, request: InferenceRequest, isolate_by: IsolateBy) -> bytes:
+    """The key of a request: requests with one key may have one answer.
+
+    In the key: route, operation (and with it the app's dialect), the callers' tenant and credential as far as
+    `isolate_by` separates them, every header of the app that steers routing or reaches the provider as part of its
+    API, and the body. Not in the key: whether the app wants a stream, since a kept answer can be served as either.
+    """
+    wishes = request.wishes
+    callers = (
+        namespace,
+        route,
+        request.operation.label,
+        wishes.tenant if "tenant" in isolate_by else None,
+        request.credential_hash if "credential" in isolate_by else None,
+        request.dialect_headers,
+        None if wishes is NO_WISHES else _steering(wishes),
+    )
+    # repr, not JSON: headers may hold bytes that are no valid text, and it ends where the body begins.
+    return blake2b(repr(callers).encode() + canonical(request.body), digest_size=KEY_SIZE).digest()
+
+
+def _steering(wishes: Wishes) -> tuple[object, ...] | None:
+    steering = (
+        wishes.priority,
+        wishes.objective,
+        wishes.max_latency,
+        wishes.max_ttft,
+        wishes.min_quality,
+        wishes.expected_tokens,
+        wishes.target,
+    )
+    return steering if any(wish is not None for wish in steering) else None
+
+
+def canonical(body: bytes) -> bytes:
+    """The body with sorted members, without white space, `stream` and `stream_options`.
+
+    A body that cannot be told apart by its values alone stands for itself, byte for byte: a member that is there
+    twice (parsers disagree on which one counts, so that one caller could plant an answer for another), an unpaired
+    surrogate, numbers or nesting beyond what the parser takes. `1` and `1.0` are different.
+    """
+    try:
+        members = orjson.loads(body)
+        dropped = {name: members.pop(name) for name in ("stream", "stream_options") if name in members}
+        kept = orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
+        quotes = kept.count(b'"') + (orjson.dumps(dropped).count(b'"') if dropped else 0)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return body
+    # A member that the parser dropped took at least its name's two quotes with it. Escaped quotes stay escaped quotes,
+    # except for the spelling \u0022, which could make up for the loss.
+    if body.count(b'"') != quotes or b"\\u0022" in body:
+        return body
+    return kept

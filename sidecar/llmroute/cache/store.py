@@ -1,0 +1,89 @@
+"""Complete answers in memory, bounded in bytes and in age."""
+
+from collections import OrderedDict
+
+import msgspec
+
+from llmroute.request import Usage
+
+ENTRY_OVERHEAD = 640
+"""Bytes that an entry takes besides its body: key, node and slot of the ordered table, the Entry itself, its Usage and
+numbers, allocator slack. Measured with tracemalloc on CPython 3.11: 500 to 630, the table's growth included."""
+
+LARGEST_SHARE = 4
+"""An entry may take at most one part in this many of the bound, so that a single answer cannot empty the store."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One complete, successful answer in the app's dialect. `stored_at` is monotonic seconds."""
+
+    body: bytes
+    stream: bool
+    """Whether `body` is a whole SSE stream; otherwise it is a JSON document."""
+    content_type: str
+    target: str
+    usage: Usage | None
+    stored_at: float
+
+    @property
+    def size(self) -> int:
+        """Bytes that the store accounts for the entry."""
+        return len(self.body) + ENTRY_OVERHEAD
+
+
+class Store:
+    """Least recently used goes first; what is older than `ttl` seconds is never served."""
+
+    __slots__ = ("_entries", "bytes", "hits", "max_bytes", "misses", "ttl")
+
+    def __init__(self, *, max_bytes: int, ttl: float) -> None:
+        self.max_bytes = max_bytes
+        self.ttl = ttl
+        self.bytes = 0
+        self.hits = 0
+        self.misses = 0
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"<Store {len(self)} entries, {self.bytes} of {self.max_bytes} bytes>"
+
+    def get(self, key: bytes, now: float) -> Entry | None:
+        """The answer, if it is there and young enough; counts a hit or a miss."""
+        entry = self._entries.get(key)
+        if entry is None:
+            self.misses += 1
+            return None
+        if now - entry.stored_at >= self.ttl:
+            self._drop(key)
+            self.misses += 1
+            return None
+        self._entries.move_to_end(key)
+        self.hits += 1
+        return entry
+
+    def put(self, key: bytes, entry: Entry) -> bool:
+        """Keep the answer, in place of an older one with the same key; False if it is too large to be kept."""
+        if key in self._entries:
+            self._drop(key)
+        size = entry.size
+        if size * LARGEST_SHARE > self.max_bytes:
+            return False
+        self._entries[key] = entry
+        self.bytes += size
+        self._make_room(entry.stored_at)
+        return True
+
+    def _make_room(self, now: float) -> None:
+        # The eldest in order of use is not always the eldest of all, but what nobody asks for ends up here; so that
+        # stale answers do not hold memory until the bound is reached.
+        while self._entries:
+            key, eldest = next(iter(self._entries.items()))
+            if self.bytes <= self.max_bytes and now - eldest.stored_at < self.ttl:
+                return
+            self._drop(key)
+
+    def _drop(self, key: bytes) -> None:
+        self.bytes -= self._entries.pop(key).size
