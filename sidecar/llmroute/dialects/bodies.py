@@ -1,0 +1,99 @@
+"""Reader of answers that are not streams, in the app's own dialect: the target's very bytes, once they are complete."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from llmroute.dialects.conversation import FINISH_OF_STOP
+from llmroute.dialects.failures import Failure, error_of, failure_in_answer, read_error
+from llmroute.dialects.usage import anthropic_counts, openai_usage
+from llmroute.errors import StreamBroken
+from llmroute.request import Dialect, Usage
+
+HOLD = 8 * 1024 * 1024
+"""Bytes held until the answer is complete; a longer one is committed and passes through, without its usage."""
+_NULL = Raw(b"null")
+
+
+class _Choice(Struct):
+    finish_reason: Any = None
+
+
+class _Body(Struct):
+    type: Any = None
+    usage: Raw = _NULL
+    error: Any = None
+    choices: list[_Choice] | None = None
+    stop_reason: Any = None
+
+
+_bodies = msgspec.json.Decoder(_Body)
+
+
+class BodyReader:
+    """An AnswerReader."""
+
+    __slots__ = ("_dialect", "_held", "_size", "content_frames", "ended", "failure", "finish", "first_content", "usage")
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.first_content = False
+        self.usage: Usage | None = None
+        self.content_frames = 0
+        self.ended = False
+        self.failure: Failure | None = None
+        self.finish: str | None = None
+        self._dialect = dialect
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        """See AnswerReader. Beyond HOLD the bytes are passed on as they come."""
+        if self.first_content:
+            return chunk
+        self._held.append(chunk)
+        self._size += len(chunk)
+        if self._size <= HOLD:
+            return b""
+        self.first_content = True
+        held, self._held = self._held, []
+        return b"".join(held)
+
+    def close(self) -> bytes:
+        """See AnswerReader."""
+        if self.first_content:
+            self.ended = True
+            return b""
+        body = b"".join(self._held)
+        self._held = []
+        self._read(body)
+        if self.failure is None:
+            self.first_content = True
+            self.ended = True
+        return body
+
+    def _read(self, body: bytes) -> None:
+        try:
+            read = _bodies.decode(body)
+        except msgspec.ValidationError:
+            self._read_other(body)
+            return
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise StreamBroken(f"the target's answer is not JSON: {error}") from error
+        if read.error is not None:
+            self.failure = failure_in_answer(error_of(read.error))
+            return
+        if self._dialect is Dialect.ANTHROPIC:
+            self.usage = anthropic_counts(read.usage).usage()
+            self.finish = FINISH_OF_STOP.get(read.stop_reason) if isinstance(read.stop_reason, str) else None
+            return
+        self.usage = openai_usage(read.usage)
+        if read.choices and read.choices[0].finish_reason:
+            self.finish = str(read.choices[0].finish_reason)
+
+    def _read_other(self, body: bytes) -> None:
+        """JSON that is not an answer's object: Gemini wraps its errors in a list; anything else is no answer."""
+        error = read_error(body)
+        if error is None:
+            raise StreamBroken("the target's answer is not an object")
+        self.failure = failure_in_answer(error)

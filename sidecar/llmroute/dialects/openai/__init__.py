@@ -1,0 +1,5 @@
+"""The OpenAI wire format: chat completions, completions, embeddings and responses.
+
+Readers for apps of this dialect, and the adapter between its requests and answers and our internal form. Nothing here
+knows the other dialect.
+"""

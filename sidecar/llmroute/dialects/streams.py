@@ -1,0 +1,112 @@
+"""What the readers of streams in the app's own dialect share: the target's frames pass through as they are.
+
+Until the first content each frame is parsed. After it a read of many frames costs the same Python as a read of one:
+frames are counted, and parsed only if the read's bytes show one that matters (usage, an error, the end, not JSON).
+"""
+
+from typing import ClassVar
+
+from llmroute.dialects import sse
+from llmroute.dialects.failures import Failure, failure_in_answer, read_error
+from llmroute.errors import StreamBroken
+from llmroute.request import Usage
+
+
+class StreamReader:
+    """An AnswerReader; a dialect adds how one of its frames is read."""
+
+    __slots__ = ("_blank", "_rest", "_seen", "content_frames", "ended", "failure", "finish", "first_content", "usage")
+
+    marks: ClassVar[tuple[bytes, ...]]
+    """What the frames that must be parsed contain. In text its quotes would be escaped, so it never stands there."""
+
+    def __init__(self) -> None:
+        self.first_content = False
+        self.usage: Usage | None = None
+        self.content_frames = 0
+        self.ended = False
+        self.failure: Failure | None = None
+        self.finish: str | None = None
+        self._rest = b""
+        self._blank = b"\n\n"
+        self._seen = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        """See AnswerReader."""
+        if self._rest:
+            chunk = self._rest + chunk
+        if chunk.endswith(self._blank):
+            self._rest = b""
+        else:
+            end = sse.end_of_frames(chunk)
+            self._rest = chunk[end:]
+            if len(self._rest) > sse.MAX_FRAME:
+                raise StreamBroken(f"the target sent a frame of more than {sse.MAX_FRAME} bytes")
+            if not end:
+                return b""
+            chunk = chunk[:end]
+        if self.first_content and not self.ended and self.failure is None:
+            count = chunk.count(self._blank)
+            # Frames that do not end as JSON objects do are comments, [DONE], or broken.
+            if chunk.count(b"}" + self._blank) == count:
+                for mark in self.marks:
+                    if mark in chunk:
+                        break
+                else:
+                    self.content_frames += count
+                    return chunk
+        return self._parse(chunk)
+
+    def close(self) -> bytes:
+        """See AnswerReader."""
+        rest, self._rest = self._rest, b""
+        relayed = b""
+        if rest.strip() and not self.ended and self.failure is None:
+            if not self._seen and rest.lstrip()[:1] in (b"{", b"["):
+                self._answer_without_frames(rest)
+            else:  # closed before the last blank line: whether the frame is whole shows when it is parsed
+                relayed = self._parse(rest.rstrip(b"\r\n") + b"\n\n")
+        if self.failure is None and not self.ended:
+            relayed += self._end_without_mark()
+            self.end()
+        return relayed
+
+    def read_frame(self, event: str, data: bytes) -> bool:
+        """Takes one frame that holds data; False if it must not be relayed. Raises StreamBroken if it is malformed."""
+        raise NotImplementedError
+
+    def content(self) -> None:
+        """A frame held content."""
+        self.first_content = True
+        self.content_frames += 1
+
+    def end(self) -> None:
+        """The clean end has come: it commits too."""
+        self.ended = True
+        self.first_content = True
+
+    def _parse(self, chunk: bytes) -> bytes:
+        relayed = []
+        for frame in sse.frames(chunk):
+            if self.ended or self.failure is not None:
+                break
+            event, data = sse.parse(frame)
+            if not data:
+                relayed.append(frame)
+                continue
+            if not self._seen:
+                self._seen = True
+                self._blank = b"\r\n\r\n" if frame.endswith(b"\r\n\r\n") else b"\n\n"
+            if self.read_frame(event, data):
+                relayed.append(frame)
+        return b"".join(relayed)
+
+    def _end_without_mark(self) -> bytes:
+        """What to add for a target that closes without an end mark. Raises StreamBroken if that is no clean end."""
+        raise StreamBroken("the target closed the stream before its end")
+
+    def _answer_without_frames(self, body: bytes) -> None:
+        error = read_error(body)
+        if error is None:
+            raise StreamBroken("the target answered a stream with something else")
+        self.failure = failure_in_answer(error)
