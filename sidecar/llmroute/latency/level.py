@@ -1,0 +1,128 @@
+"""Belief about the mean of one logarithmic quantity that drifts: a decayed mean over a slowly moving base.
+
+The decayed mean follows the last ~16 samples and the last minutes. What it forgets is replaced by `base`, the
+long-run level of successes (at first: what was declared, or a neutral guess), so that a target that was slow a while
+ago becomes worth another look by itself. Constants from the routing simulations: the optimum is flat.
+"""
+
+import math
+
+SPREAD = 0.6
+"""Standard deviation of a logarithmic sample before any was seen (p99/p50 of about 4)."""
+NARROWEST, WIDEST = 0.05, 1.5
+"""Bounds of the learned standard deviation."""
+MEMORY = 60.0 / math.log(2.0)
+"""Seconds in which the weight of the evidence falls to 1/e: a half-life of one minute."""
+MOST_WEIGHT = 16.0
+"""Samples that the mean remembers at most."""
+BASE_WEIGHT = 1.0
+"""Weight of the base against the evidence, in samples."""
+BASE_RATE = 0.02
+"""Slowest rate at which a success moves the base."""
+DECLARED_WEIGHT = 3.0
+"""Samples that a declared prior is worth."""
+EXPLORE = 0.3
+"""Scale of the posterior's standard deviation in a draw; Thompson sampling at full scale explores too much."""
+STALE_AFTER = 30.0
+"""Seconds without evidence from which on a draw widens."""
+STALE_SPREAD = 0.25
+"""Widening of a draw each time that the age doubles."""
+
+OVERDUE = 2.0
+"""Standard deviations above the expected value from which on silence counts as evidence."""
+FRESH = 0.05
+"""Seconds for which a belief is good enough without being worked out anew: it drifts over minutes."""
+
+
+class Level:
+    """Mean and variance of `log(value)`; values must be positive and finite. What is believed stands in plain
+    attributes, good until `fresh_until`: they are read for every candidate of every request."""
+
+    __slots__ = (
+        "_pseudo",
+        "at",
+        "base",
+        "deviation",
+        "expected",
+        "fresh_until",
+        "mean",
+        "overdue",
+        "proven",
+        "samples",
+        "spread",
+        "variance",
+        "weight",
+    )
+
+    def __init__(self, declared: float | None, neutral: float) -> None:
+        self.base = self.mean = math.log(neutral if declared is None else declared)
+        self.variance = SPREAD * SPREAD
+        self.weight = 0.0
+        self.at = -math.inf
+        self.samples = 0
+        """Successes seen, ever."""
+        self.proven = declared is not None
+        """Whether there is anything to go by: a success, or a declared prior."""
+        self._pseudo = 0.0 if declared is None else DECLARED_WEIGHT
+        self.fresh_until = -math.inf
+        """When the next four have to be worked out anew, by `refresh`."""
+        self.expected = 0.0
+        """Median of the value."""
+        self.deviation = SPREAD
+        """Standard deviation of its logarithm; the quantile at z is `expected * exp(z * deviation)`."""
+        self.spread = 0.0
+        """Standard deviation that a draw of the logarithm's mean should have."""
+        self.overdue = 0.0
+        """A value that is hardly ever exceeded."""
+
+    def evidence(self, now: float) -> float:
+        """Samples that still count."""
+        age = now - self.at
+        return self.weight * math.exp(-age / MEMORY) if age > 0.0 else self.weight
+
+    def refresh(self, now: float) -> None:
+        """Work out what is believed, for the next 50 ms or until the next evidence."""
+        age = now - self.at
+        weight = self.weight * math.exp(-age / MEMORY) if age > 0.0 else self.weight
+        total = weight + BASE_WEIGHT
+        log = self.base + (self.mean - self.base) * weight / total
+        spread = EXPLORE * math.sqrt(self.variance / total)
+        if age > STALE_AFTER and self.weight:
+            spread += STALE_SPREAD * math.log2(age / STALE_AFTER)
+        self.deviation = math.sqrt(self.variance)
+        self.expected = math.exp(log)
+        self.overdue = math.exp(log + OVERDUE * self.deviation)
+        self.spread = spread
+        self.fresh_until = now + FRESH
+
+    def learn(self, value: float, now: float) -> None:
+        """Take in the value of a success."""
+        sample = math.log(value)
+        self._move(sample, now)
+        self.samples += 1
+        self.proven = True
+        rate = 1.0 / (self.samples + self._pseudo)
+        self.base += (sample - self.base) * (rate if rate > BASE_RATE else BASE_RATE)
+
+    def censor(self, value: float, now: float) -> None:
+        """Take in that the value would have been at least this: evidence only where more was not expected anyway."""
+        sample = math.log(value)
+        self.refresh(now)
+        if value > self.expected:
+            self._move(sample, now)
+
+    def _move(self, sample: float, now: float) -> None:
+        kept = self.evidence(now)
+        weight = (kept if kept < MOST_WEIGHT - 1.0 else MOST_WEIGHT - 1.0) + 1.0
+        if self.weight:
+            surprise = sample - self.mean
+            self.mean += surprise / weight
+            bounded = min(surprise * surprise, 9.0 * self.variance)
+            self.variance += (bounded - self.variance) / (weight + DECLARED_WEIGHT)
+            self.variance = min(max(self.variance, NARROWEST * NARROWEST), WIDEST * WIDEST)
+        else:
+            self.mean = sample
+        self.weight = weight
+        if now > self.at:
+            self.at = now
+        self.fresh_until = -math.inf

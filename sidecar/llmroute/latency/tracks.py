@@ -1,0 +1,174 @@
+"""Predictions for one target, one operation, streams apart from the rest.
+
+A stream is learned as two levels, time to first token and tokens per second. Of any other answer only the total is
+seen, so its level is the ratio of the total to what a reference (declared prior, or a typical target) would have
+needed for as many tokens: answers of all lengths teach the same number.
+
+Failures never look fast. A timeout is evidence that the answer would have taken at least that long; and each failure
+raises a penalty factor that successes and a few seconds' time take away again, so that one timeout cannot spoil a
+target for long. Silence counts as well: once it is far longer than the expected answer, the answer is expected to take
+at least as long.
+"""
+
+from math import exp
+from typing import Literal
+
+from llmroute.latency import numbers
+from llmroute.latency.level import Level
+from llmroute.latency.symptoms import Failing, Silence
+from llmroute.request import Estimate, Observation, Outcome
+
+Metric = Literal["ttft", "total", "throughput"]
+"""What targets are compared by: seconds to first token, seconds in all, or seconds per token."""
+
+TYPICAL_TTFT = 0.6
+"""Seconds; the middle of what hosted models take."""
+TYPICAL_SPEED = 50.0
+"""Tokens per second."""
+FEWEST_TOKENS = 4
+"""An answer shorter than this says nothing of the speed."""
+_CENSORED = frozenset({Outcome.FIRST_TOKEN_TIMEOUT, Outcome.TOTAL_TIMEOUT, Outcome.CANCELLED})
+"""Ends that say only that the answer would have taken longer."""
+
+
+def _blames(observation: Observation) -> bool:
+    """Whether the target failed; a limit with its Retry-After is kept elsewhere, and needs no penalty besides."""
+    outcome = observation.outcome
+    return outcome.is_failure and not (outcome is Outcome.RATE_LIMITED and observation.retry_after is not None)
+
+
+def _believed(level: Level, silence: Silence, reference: float, z: float, now: float) -> float:
+    """The value at quantile `z`, where a value of 1 means `reference` seconds; a silence may show that it is higher."""
+    if now >= level.fresh_until:
+        level.refresh(now)
+    value = level.expected
+    if silence.waiting and now - silence.since > level.overdue * reference:
+        value = max(value, silence.lasts(now) / reference)
+    return value * exp(z * level.deviation) if z else value
+
+
+class StreamTrack:
+    """One target's streams of one operation."""
+
+    __slots__ = ("failing", "level", "silence", "speed")
+
+    def __init__(self, prior_ttft: float | None, prior_speed: float | None) -> None:
+        self.level = Level(prior_ttft, TYPICAL_TTFT)
+        """The time to first token: it decides whether the target is known."""
+        self.speed = Level(prior_speed, TYPICAL_SPEED)
+        self.failing = Failing()
+        self.silence = Silence()
+
+    def sample(self, metric: Metric, output_tokens: int, z: float, now: float, noise: float) -> tuple[float, float]:
+        """Seconds by the metric at the quantile `z`: expected, and drawn with a standard normal `noise`."""
+        level = self.level
+        ttft = _believed(level, self.silence, 1.0, z, now)
+        if self.failing.share:
+            ttft *= self.failing.penalty(now)
+        if metric == "ttft":
+            return ttft, ttft * exp(noise * level.spread)
+        per_token = self._per_token(z, now)
+        jitter = exp(noise * self.speed.spread)
+        if metric == "throughput":
+            return per_token, per_token * jitter
+        generation = output_tokens * per_token
+        return ttft + generation, ttft * exp(noise * level.spread) + generation * jitter
+
+    def estimate(self, output_tokens: int, z: float, now: float) -> Estimate:
+        """The same prediction in all its parts."""
+        ttft = _believed(self.level, self.silence, 1.0, z, now) * self.failing.penalty(now)
+        per_token = self._per_token(z, now)
+        return Estimate(
+            ttft=ttft,
+            total=ttft + output_tokens * per_token,
+            tokens_per_second=1.0 / per_token,
+            samples=self.level.evidence(now),
+        )
+
+    def _per_token(self, z: float, now: float) -> float:
+        """Seconds."""
+        speed = self.speed
+        if now >= speed.fresh_until:
+            speed.refresh(now)
+        return self.failing.penalty(now) * exp(z * speed.deviation) / speed.expected
+
+    def first_content(self, ttft: float, at: float) -> None:
+        """The first content came after `ttft` seconds."""
+        self.silence.heard(at)
+        clean = numbers.seconds(ttft)
+        if clean is not None:
+            self.level.learn(clean, at)
+
+    def ended(self, observation: Observation) -> None:
+        """An attempt ended, in whatever way."""
+        at, outcome, timings = observation.at, observation.outcome, observation.timings
+        if timings.ttft is None:
+            self.silence.heard(at)
+        if outcome is Outcome.OK:
+            self.failing.succeeded(at)
+            count = observation.output_tokens
+            speed = numbers.speed(count - 1, timings.generation) if count >= FEWEST_TOKENS else None
+            if speed is not None:
+                self.speed.learn(speed, at)
+            return
+        if _blames(observation):
+            self.failing.failed(at)
+        waited = numbers.seconds(observation.waited)
+        if timings.ttft is None and waited is not None and outcome in _CENSORED:
+            self.level.censor(waited, at)
+
+
+class WholeTrack:
+    """One target's answers of one operation that come in one piece."""
+
+    __slots__ = ("_per_token", "_ttft", "failing", "level", "silence")
+
+    def __init__(self, prior_ttft: float | None, prior_speed: float | None) -> None:
+        self._ttft = TYPICAL_TTFT if prior_ttft is None else prior_ttft
+        self._per_token = 1.0 / (TYPICAL_SPEED if prior_speed is None else prior_speed)
+        self.level = Level(None if prior_ttft is None and prior_speed is None else 1.0, 1.0)
+        self.failing = Failing()
+        self.silence = Silence()
+
+    def sample(self, metric: Metric, output_tokens: int, z: float, now: float, noise: float) -> tuple[float, float]:
+        """Seconds by the metric at the quantile `z`: expected, and drawn with a standard normal `noise`."""
+        level = self.level
+        reference = self._ttft + output_tokens * self._per_token
+        ratio = _believed(level, self.silence, reference, z, now)
+        if self.failing.share:
+            ratio *= self.failing.penalty(now)
+        if metric != "total":
+            reference = self._ttft if metric == "ttft" else self._per_token
+        expected = ratio * reference
+        return expected, expected * exp(noise * level.spread)
+
+    def estimate(self, output_tokens: int, z: float, now: float) -> Estimate:
+        """The same prediction in all its parts."""
+        reference = self._ttft + output_tokens * self._per_token
+        ratio = _believed(self.level, self.silence, reference, z, now) * self.failing.penalty(now)
+        return Estimate(
+            ttft=ratio * self._ttft,
+            total=ratio * reference,
+            tokens_per_second=1.0 / (ratio * self._per_token),
+            samples=self.level.evidence(now),
+        )
+
+    def first_content(self, ttft: float, at: float) -> None:
+        """Says nothing here: an answer in one piece is judged by its end."""
+
+    def ended(self, observation: Observation) -> None:
+        """An attempt ended, in whatever way."""
+        at, outcome = observation.at, observation.outcome
+        self.silence.heard(at)
+        reference = self._ttft + numbers.tokens(observation.output_tokens) * self._per_token
+        if outcome is Outcome.OK:
+            self.failing.succeeded(at)
+            total = numbers.seconds(observation.timings.total)
+            if total is not None:
+                self.level.learn(total / reference, at)
+            return
+        if _blames(observation):
+            self.failing.failed(at)
+        waited = numbers.seconds(observation.waited)
+        if waited is not None and outcome in _CENSORED:
+            self.level.censor(waited / reference, at)
