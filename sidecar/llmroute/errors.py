@@ -2,6 +2,7 @@
 
     LLMRouteError
     ├── ConfigError                    what a user declared is wrong: never reaches an app
+    │   └── ConfigErrors               all that is wrong with some files, at once
     └── RequestError                   ends a request: becomes an answer with `x-llmroute-error: <code>`
         ├── ClientError                the app must change its request (4xx)
         │   ├── BadRequest             400 invalid_request
@@ -13,6 +14,7 @@
         │   ├── RequestTimeout         408 request_timeout    header or body came too slowly
         │   ├── TooLarge               413 too_large
         │   └── WrongContentType       415 wrong_content_type
+        ├── Internal                   500 internal           a defect of ours
         ├── RoutingError               nothing could be tried (any more)
         │   ├── NoCandidate            503 no_candidate       every target was filtered out
         │   ├── Overloaded             503 overloaded         our own bounds: buffers, queue
@@ -33,6 +35,7 @@ Inner nodes are abstract: only leaves may be raised. Messages never hold a secre
 configuration names and from what the provider answered, never from headers that we sent.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -50,6 +53,14 @@ class ConfigError(LLMRouteError):
         self.message = message
         self.where = where
         super().__init__(f"{where}: {message}" if where else message)
+
+
+class ConfigErrors(ConfigError):
+    """Several at once, in the order in which they stand in the files; as text, one a line."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(map(str, errors)))
 
 
 class RequestError(LLMRouteError):
@@ -134,6 +145,13 @@ class WrongContentType(ClientError):
     status = 415
 
 
+class Internal(RequestError):
+    """A defect of ours; the log has the details, the app does not."""
+
+    code = "internal"
+    status = 500
+
+
 class RoutingError(RequestError):
     """Nothing could be tried, or nothing any more."""
 
@@ -206,13 +224,19 @@ class TotalTimeout(AttemptError):
 
 
 class Rejected(AttemptError):
-    """The target answered with an error: `upstream_status` is its HTTP status (0 for an error event in a stream)."""
+    """The target answered with an error.
+
+    `upstream_status` is its HTTP status (0 for an error inside a 200 answer), `body` what it said.
+    """
 
     code = "rejected"
     status = 502
 
-    def __init__(self, message: str, *, upstream_status: int, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, upstream_status: int, retry_after: float | None = None, body: bytes = b""
+    ) -> None:
         self.upstream_status = upstream_status
+        self.body = body
         super().__init__(message, retry_after=retry_after)
 
 

@@ -70,6 +70,8 @@ class Peek(msgspec.Struct, frozen=True):
     needs: frozenset[str] = NOTHING_NEEDED
     stateful: bool = False
     include_usage: bool = False
+    model_at: int = 0
+    """Offset of the value of `model` in the body."""
 
 
 class InferenceRequest(msgspec.Struct, frozen=True):
@@ -79,12 +81,15 @@ class InferenceRequest(msgspec.Struct, frozen=True):
     operation: Operation
     peek: Peek
     body: bytes
-    headers: tuple[tuple[str, str], ...]
-    """Headers of the app that may go upstream to the same dialect (anthropic-*, openai-beta, ...), lower case."""
     wishes: Wishes
-    credential_hash: bytes
     arrived: float
     deadline: float | None = None
+    credential_hash: bytes = b""
+    """Of the credential that the app sent; empty where nothing needs to tell callers apart."""
+    headers: bytes = b""
+    """Header lines of the app that go to any target: `name: value\\r\\n` each, names in lower case."""
+    dialect_headers: bytes = b""
+    """Header lines that only a target of the same dialect understands: anthropic-*, openai-beta."""
 
     @property
     def stream(self) -> bool:
@@ -201,3 +206,27 @@ class Decision(msgspec.Struct, frozen=True):
     target: str
     reason: str
     considered: tuple[Considered, ...] = ()
+
+
+class RequestEnded(msgspec.Struct, frozen=True):
+    """One request of the app, at its end: what telemetry counts and the access log says. Durations in seconds."""
+
+    id: str
+    at: float
+    total: float
+    status: int
+    """HTTP status that the app got; 499 if it hung up."""
+    route: str = ""
+    model: str = ""
+    operation: Operation | None = None
+    stream: bool = False
+    target: str = ""
+    reason: str = ""
+    attempts: str = ""
+    error: str = ""
+    """Code of the error tree, empty for an answer."""
+    cache: str = ""
+    """hit, miss or coalesced; empty where the route has no cache."""
+    ttft: float | None = None
+    overhead: float | None = None
+    usage: Usage | None = None

@@ -1,8 +1,11 @@
 """What users declare: the types of an LLMRoute. Frozen; each field with its type, default, bounds and description.
 
-The CRD (`crds/llmroutes.yaml`), the reference (`docs/reference.md`) and the decoder of local files are generated from these
-types, so a field is written once. A rule that needs more than one field stands in `RULES`: in CEL for the API server and as its
-twin in Python for everybody else. Nothing here opens a file; reading YAML is `load.py`'s job.
+The CRD (`crds/llmroutes.yaml`), the reference (`docs/reference.md`) and the decoder of local files are generated from
+these types, so a field is written once. What a type alone cannot say stands in `rules.py`: in CEL for the API server
+and as its twin in Python for everybody else. Nothing here opens a file; reading YAML is `load`'s job.
+
+Everything has a bound, since the API server estimates the cost of CEL by the largest object that the schema allows.
+Patterns mean the same to RE2 and to Python: anchored, no classes whose meaning differs (`\\s`, `\\d`).
 """
 
 import re
@@ -17,8 +20,36 @@ VERSION = "v1alpha1"
 KIND = "LLMRoute"
 
 DURATION_PATTERN = r"^([0-9]{1,5}(\.[0-9]{1,3})?(h|m|s|ms)){1,4}$"
-QUANTITY_PATTERN = r"^[0-9]{1,12}(Ki|Mi|Gi)?$"
+QUANTITY_PATTERN = r"^[1-9][0-9]{0,11}(Ki|Mi|Gi)?$"
 MONEY_PATTERN = r"^[0-9]{1,7}(\.[0-9]{1,9})?$"
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+RESOURCE_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+MODEL_PATTERN = r"^[A-Za-z0-9@._:/+-]+$"
+LABEL_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$"
+KEY_PATTERN = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$"
+URL_PATTERN = (
+    r"^https?://([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])"
+    r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+    r"(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?$"
+)
+
+WRITTEN = {
+    DURATION_PATTERN: "a duration such as 500ms, 2s or 1m30s",
+    QUANTITY_PATTERN: "a size such as 512Ki or 64Mi",
+    MONEY_PATTERN: 'dollars as a decimal string such as "2.50"',
+    NAME_PATTERN: "lower-case letters, digits and '-'",
+    RESOURCE_PATTERN: "lower-case letters, digits, '-' and '.'",
+    MODEL_PATTERN: "letters, digits and @ . _ : / + -",
+    LABEL_PATTERN: "letters, digits and - . _ / inside",
+    KEY_PATTERN: "letters, digits and - . _",
+    URL_PATTERN: "an http:// or https:// URL without user, query and fragment",
+}
+"""Each pattern in words, for errors and the reference."""
+
+DURATION_MAX_LENGTH = 44
+QUANTITY_MAX_LENGTH = 14
+MONEY_MAX_LENGTH = 17
+
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _BYTES = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
@@ -31,7 +62,7 @@ class Duration(float):
     def parse(cls, text: str) -> "Duration":
         """Raises ValueError for anything but the written form."""
         if not re.fullmatch(DURATION_PATTERN, text):
-            raise ValueError(f"expected a duration such as 500ms, 2s or 1m30s, got {text!r}")
+            raise ValueError(f"expected {WRITTEN[DURATION_PATTERN]}, got {text!r}")
         return cls(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
 
 
@@ -42,16 +73,29 @@ class Quantity(int):
     def parse(cls, text: str) -> "Quantity":
         """Raises ValueError for anything but the written form."""
         if not re.fullmatch(QUANTITY_PATTERN, text):
-            raise ValueError(f"expected a size such as 512Ki or 64Mi, got {text!r}")
+            raise ValueError(f"expected {WRITTEN[QUANTITY_PATTERN]}, got {text!r}")
         digits = text.rstrip("KMGi")
         return cls(int(digits) * _BYTES[text[len(digits) :]])
 
 
-Name = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-ModelName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9@._:/+-]+$")]
-Label = Annotated[str, Meta(min_length=1, max_length=63)]
-Url = Annotated[str, Meta(min_length=8, max_length=2048, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
-Money = Annotated[Decimal, Meta(extra_json_schema={"type": "string", "pattern": MONEY_PATTERN, "maxLength": 17})]
+def decode_written(kind: type, text: object) -> object:
+    """The `dec_hook` of msgspec for these types: a Duration or Quantity of its written form. Raises ValueError."""
+    if kind in (Duration, Quantity) and isinstance(text, str):
+        return kind.parse(text)
+    raise ValueError(f"expected {kind.__name__} as text")
+
+
+UNIQUE = {"x-kubernetes-list-type": "set"}
+UNIQUE_NAMES = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+ORDERED = {"x-kubernetes-list-type": "atomic"}
+
+Name = Annotated[str, Meta(min_length=1, max_length=63, pattern=NAME_PATTERN)]
+ModelName = Annotated[str, Meta(min_length=1, max_length=256, pattern=MODEL_PATTERN)]
+Label = Annotated[str, Meta(min_length=1, max_length=63, pattern=LABEL_PATTERN)]
+Url = Annotated[str, Meta(min_length=8, max_length=2048, pattern=URL_PATTERN)]
+Money = Annotated[
+    Decimal, Meta(extra_json_schema={"type": "string", "pattern": MONEY_PATTERN, "maxLength": MONEY_MAX_LENGTH})
+]
 Weight = Annotated[float, Meta(ge=0, le=1)]
 Provider = Literal["openai", "azure-openai", "anthropic", "openrouter", "gemini", "openai-compatible"]
 Capability = Literal["tools", "vision", "json", "streaming", "embeddings", "audio", "reasoning"]
@@ -64,10 +108,12 @@ class Declared(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown
 class SecretRef(Declared, frozen=True):
     """A key of a Secret of the same namespace (locally: a file under --secrets-dir, or a Secret of the same file)."""
 
-    name: Annotated[Name, Meta(description="Name of the Secret.")]
+    name: Annotated[
+        str, Meta(min_length=1, max_length=253, pattern=RESOURCE_PATTERN, description="Name of the Secret.")
+    ]
     key: Annotated[
         str,
-        Meta(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$", description="Key within the Secret."),
+        Meta(min_length=1, max_length=253, pattern=KEY_PATTERN, description="Key within the Secret."),
     ]
 
 
@@ -102,20 +148,26 @@ class Target(Declared, frozen=True):
     url: Annotated[
         Url | None,
         Meta(
-            description="Base URL, such as https://api.openai.com/v1. Default: the provider's own; required for azure-openai and openai-compatible."
+            description=(
+                "Base URL, such as https://api.openai.com/v1. Default: the provider's own; required for "
+                "azure-openai and openai-compatible."
+            )
         ),
     ] = None
     credential: Annotated[
         Credential | None,
         Meta(
-            description="Where the key is. Default: <PROVIDER>_API_KEY of the Secret llmroute-credentials (locally: of the environment); openai-compatible: none."
+            description=(
+                "Where the key is. Default: <PROVIDER>_API_KEY of the Secret llmroute-credentials (locally: "
+                "of the environment); openai-compatible: none."
+            )
         ),
     ] = None
     region: Annotated[Label | None, Meta(description="Where the target runs; constraints.regions selects on it.")] = (
         None
     )
     capabilities: Annotated[
-        Annotated[tuple[Capability, ...], Meta(max_length=16)] | None,
+        Annotated[tuple[Capability, ...], Meta(max_length=16, extra_json_schema=UNIQUE)] | None,
         Meta(description="What the target can do. Default: everything its wire format can express."),
     ] = None
     quality_tier: Annotated[Annotated[int, Meta(ge=1, le=5)], Meta(description="Quality from 1 to 5.")] = 3
@@ -141,12 +193,15 @@ class Target(Declared, frozen=True):
     warm_connections: Annotated[
         Annotated[int, Meta(ge=0, le=64)],
         Meta(
-            description="Ready connections kept open after the first use, so that a quiet pod pays no DNS, TCP and TLS in its TTFT."
+            description=(
+                "Ready connections kept open after the first use, so that a quiet pod pays no DNS, TCP and "
+                "TLS in its TTFT."
+            )
         ),
     ] = 1
     prior: Annotated[Prior | None, Meta(description="What to believe before the first observation.")] = None
     tenants: Annotated[
-        Annotated[tuple[Label, ...], Meta(max_length=64)] | None,
+        Annotated[tuple[Label, ...], Meta(max_length=64, extra_json_schema=UNIQUE)] | None,
         Meta(description="Who may use the target. Default: all."),
     ] = None
     labels: Annotated[
@@ -169,7 +224,10 @@ class Objective(Declared, frozen=True):
     priority: Annotated[
         Literal["speed", "balanced", "cost", "quality"] | None,
         Meta(
-            description="Ready-made weights: balanced is 0.4/0.3/0.3 of latency/cost/quality. Default: speed, or balanced where a target declares cost or quality."
+            description=(
+                "Ready-made weights: balanced is 0.4/0.3/0.3 of latency/cost/quality. Default: speed, or "
+                "balanced where a target declares cost or quality."
+            )
         ),
     ] = None
     weights: Annotated[Weights | None, Meta(description="Own weights instead of a priority.")] = None
@@ -197,7 +255,7 @@ class Constraints(Declared, frozen=True):
         Money | None, Meta(description="Most dollars that a request may be predicted to cost.")
     ] = None
     regions: Annotated[
-        Annotated[tuple[Label, ...], Meta(max_length=32)] | None,
+        Annotated[tuple[Label, ...], Meta(max_length=32, extra_json_schema=UNIQUE)] | None,
         Meta(description="Regions that targets must be in."),
     ] = None
     require: Annotated[
@@ -207,7 +265,10 @@ class Constraints(Declared, frozen=True):
     on_constraint: Annotated[
         Literal["relax", "reject"],
         Meta(
-            description="When no target keeps the latency, cost and quality limits: use the best anyway, or answer 503. Regions, labels and tenants are never relaxed."
+            description=(
+                "When no target keeps the latency, cost and quality limits: use the best anyway, or answer "
+                "503. Regions, labels and tenants are never relaxed."
+            )
         ),
     ] = "relax"
 
@@ -244,7 +305,7 @@ class Cache(Declared, frozen=True):
         Meta(description="Bound of the route's cache in memory; the least recently used goes first."),
     ] = Quantity(64 * 1024**2)
     isolate_by: Annotated[
-        Annotated[tuple[Literal["tenant", "credential"], ...], Meta(max_length=2)],
+        Annotated[tuple[Literal["tenant", "credential"], ...], Meta(max_length=2, extra_json_schema=UNIQUE)],
         Meta(description="Callers that differ in these never share an answer."),
     ] = ("tenant", "credential")
 
@@ -253,17 +314,17 @@ class LLMRouteSpec(Declared, frozen=True):
     """What the route serves and how it chooses."""
 
     targets: Annotated[
-        Annotated[tuple[Target, ...], Meta(min_length=1, max_length=200)],
+        Annotated[tuple[Target, ...], Meta(min_length=1, max_length=200, extra_json_schema=UNIQUE_NAMES)],
         Meta(description="The places that can answer."),
     ]
     models: Annotated[
-        Annotated[tuple[ModelName, ...], Meta(min_length=1, max_length=64)] | None,
+        Annotated[tuple[ModelName, ...], Meta(min_length=1, max_length=64, extra_json_schema=UNIQUE)] | None,
         Meta(description="Model names that apps may ask for. Default: the route's name."),
     ] = None
     objective: Annotated[Objective, Meta(description="What best means.")] = Objective()
     constraints: Annotated[Constraints, Meta(description="Limits that a target must keep.")] = Constraints()
     fallback_targets: Annotated[
-        Annotated[tuple[Name, ...], Meta(max_length=200)],
+        Annotated[tuple[Name, ...], Meta(max_length=200, extra_json_schema=ORDERED)],
         Meta(description="Targets outside the normal candidates, tried last, in this order."),
     ] = ()
     passthrough: Annotated[
@@ -277,8 +338,8 @@ class LLMRouteSpec(Declared, frozen=True):
 class Metadata(Struct, frozen=True, kw_only=True):
     """The part of Kubernetes' ObjectMeta that we read; the rest is Kubernetes' own and ignored."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=253)]
-    namespace: str = "default"
+    name: Annotated[str, Meta(min_length=1, max_length=253, pattern=RESOURCE_PATTERN)]
+    namespace: Annotated[str, Meta(min_length=1, max_length=63, pattern=NAME_PATTERN)] = "default"
     uid: str = ""
     generation: int = 0
 

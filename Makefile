@@ -1,0 +1,45 @@
+# The contributor's door. Everything installs what it needs into .venv (bench peers: into a cache outside the checkout).
+PYTHON ?= python3
+BIN := .venv/bin
+ROUTE ?= examples/openai.yaml
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test test-llama check format crd bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: .venv/demo ## simulated providers, a sidecar and live traffic: watch it route around trouble
+	$(BIN)/python -m examples.demo $(ARGS)
+
+run: .venv/sidecar ## serve ROUTE=my.yaml with your own keys
+	$(BIN)/llmroute serve $(ROUTE) $(ARGS)
+
+test: .venv/dev ## every test (those that need Node.js say so where it is missing)
+	scripts/node-clients
+	$(BIN)/pytest $(ARGS)
+
+test-llama: .venv/dev ## against a real llama.cpp server (builds it first: 4 to 7 minutes)
+	scripts/llama-server
+	$(BIN)/pytest -m llama tests/llama $(ARGS)
+
+check: .venv/dev ## format, lint, types, import contracts, generated files
+	scripts/check
+
+format: .venv/dev ## format and fix what can be fixed
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+crd: .venv/dev ## regenerate crds/ and docs/reference.md from the types
+	$(BIN)/python -m llmroute.crd > crds/llmroutes.yaml
+	$(BIN)/python -m llmroute.reference > docs/reference.md
+
+bench: .venv/dev ## the sidecar beside its peers; results in bench/results/
+	$(BIN)/python -m bench.proxy $(ARGS)
+
+clean: ## remove what make installed
+	rm -rf .venv tests/clients/node/node_modules
+
+.venv/%: requirements/%.txt pyproject.toml
+	scripts/install $(PYTHON) $*
+	@touch $@

@@ -1,0 +1,7 @@
+"""`python -m llmroute`."""
+
+import sys
+
+from llmroute.cli import main
+
+sys.exit(main())

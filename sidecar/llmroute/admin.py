@@ -1,0 +1,116 @@
+"""The admin port: metrics, probes and status. Liveness looks at nothing but the loop itself; readiness asks whether a
+configuration is in force, never whether a provider is well."""
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from llmroute.relay import JSON, send_whole
+from llmroute.reload import Cell
+from llmroute.runtime import LiveRoute, LiveTarget
+from llmroute.telemetry import Telemetry
+
+TEXT = b"text/plain; charset=utf-8"
+STATUS_WINDOW = 300.0
+"""Seconds that the latencies in /status look back."""
+
+
+class Admin:
+    """Answers the admin port."""
+
+    def __init__(self, cell: Cell, telemetry: Telemetry, now: Callable[[], float]) -> None:
+        self._cell = cell
+        self._telemetry = telemetry
+        self._now = now
+        self.draining = False
+        self._pages: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+            "/status": self._status,
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """aiohttp's entry."""
+        page = self._pages.get(request.path)
+        if page is None:
+            known = " ".join(self._pages)
+            return await send_whole(request, 404, TEXT, b"", f"unknown path; known: {known}\n".encode())
+        if request.method not in ("GET", "HEAD"):
+            return await send_whole(request, 405, TEXT, b"", b"use GET\n", close=True)
+        return await page(request)
+
+    async def _livez(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await send_whole(request, 200, TEXT, b"", b"ok\n")
+
+    async def _readyz(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self.draining:
+            return await send_whole(request, 503, TEXT, b"", b"draining\n")
+        return await send_whole(request, 200, TEXT, b"", f"ok {self._cell.runtime.revision}\n".encode())
+
+    async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await send_whole(request, 200, self._telemetry.content_type, b"", self._telemetry.exposition())
+
+    async def _status(self, request: web.BaseRequest) -> web.StreamResponse:
+        peer = request.remote
+        if peer is None or not ipaddress.ip_address(peer).is_loopback:
+            return await send_whole(request, 403, TEXT, b"", b"/status is for loopback only\n")
+        body = orjson.dumps(self.status(), option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+        return await send_whole(request, 200, JSON, b"", body + b"\n")
+
+    def status(self) -> dict[str, Any]:
+        """What this sidecar runs and what it has learned; no secrets."""
+        runtime = self._cell.runtime
+        return {
+            "revision": runtime.revision,
+            "draining": self.draining,
+            "routes": [self._route(route) for route in runtime.routes],
+        }
+
+    def _route(self, route: LiveRoute) -> dict[str, Any]:
+        metadata = route.declared.metadata
+        attempts = sum(target.learned.tally.attempts for target in route.targets.values())
+        status: dict[str, Any] = {
+            "name": route.name,
+            "namespace": route.namespace,
+            "uid": metadata.uid,
+            "generation": metadata.generation,
+            "models": list(route.declared.models),
+            "targets": [self._target(target, attempts) for target in route.targets.values()],
+        }
+        if route.cache is not None:
+            cache = route.cache
+            looked_up = cache.hits + cache.misses
+            status["cache"] = {
+                "entries": len(cache),
+                "bytes": cache.bytes,
+                "hits": cache.hits,
+                "misses": cache.misses,
+                "hitRate": round(cache.hits / looked_up, 4) if looked_up else None,
+            }
+        return status
+
+    def _target(self, target: LiveTarget, attempts: int) -> dict[str, Any]:
+        now, learned = self._now(), target.learned
+        health, tally = learned.health, learned.tally
+        limited = health.limited_until
+        return {
+            "name": target.name,
+            "provider": target.spec.provider,
+            "model": target.spec.model,
+            "state": str(health.state(now)),
+            "reason": health.reason,
+            "limitedForSeconds": round(limited - now, 3) if limited > now else None,
+            "credential": "available" if target.credential.available else f"missing: {target.credential.looked_in}",
+            "inFlight": target.slots.in_flight,
+            "attempts": tally.attempts,
+            "share": round(tally.attempts / attempts, 4) if attempts else None,
+            "errors": tally.errors,
+            "inputTokens": tally.input_tokens,
+            "outputTokens": tally.output_tokens,
+            "cachedTokens": tally.cached_tokens,
+            "latency": learned.window.summary(now, STATUS_WINDOW),
+        }

@@ -1,0 +1,294 @@
+"""What may come in: Host and Origin, headers, sizes, drip timeouts, the budget of buffered bytes."""
+
+import asyncio
+import hashlib
+import ipaddress
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import HttpVersion10, HttpVersion11, web
+
+from llmroute.errors import BadRequest, ForbiddenOrigin, Overloaded, RequestTimeout, TooLarge, WrongContentType
+from llmroute.request import NO_WISHES, Wishes
+from llmroute.settings import Settings
+from llmroute.spec import Duration
+
+BODY_RATE = 64 * 1024
+"""Bytes that buy a slow body one more second."""
+MAX_REQUEST_ID = 128
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_FORWARD, _DROP, _DIALECT, _OURS, _READ = range(5)
+_NEVER_UPSTREAM = frozenset(
+    b"accept-encoding connection content-encoding content-length cookie expect keep-alive openai-organization"
+    b" openai-project proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding"
+    b" upgrade".split()
+)
+_READ_HERE = frozenset(b"api-key authorization content-type host origin x-api-key x-request-id".split())
+_KINDS: dict[bytes, tuple[int, bytes]] = {}
+"""Header names seen so far → (kind, lower case); bounded, since apps choose the names."""
+_MAX_KINDS = 1024
+
+
+class Head(msgspec.Struct):
+    """What the header lines of a request say, sorted by what becomes of them."""
+
+    wishes: Wishes = NO_WISHES
+    forward: bytes = b""
+    dialect: bytes = b""
+    content_type: bytes = b""
+    request_id: str | None = None
+    credentials: tuple[bytes, ...] = ()
+    speaks_anthropic: bool = False
+
+    def credential_hash(self) -> bytes:
+        """Tells callers apart without keeping what they sent."""
+        return hashlib.sha256(b"\0".join(self.credentials)).digest() if self.credentials else b""
+
+
+def _kind(name: bytes) -> tuple[int, bytes]:
+    lower = name.lower()
+    if lower in _NEVER_UPSTREAM:
+        kind = _DROP
+    elif lower in _READ_HERE:
+        kind = _READ
+    elif lower.startswith(b"x-llmroute-"):
+        kind = _OURS
+    elif lower.startswith(b"anthropic-") or lower == b"openai-beta":
+        kind = _DIALECT
+    else:
+        kind = _FORWARD
+    if len(_KINDS) < _MAX_KINDS:
+        _KINDS[name] = (kind, lower)
+    return kind, lower
+
+
+class Gate:
+    """Checks the head of each request and sorts its header lines, in one pass."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._hosts = _LOOPBACK | set(settings.allowed_hosts)
+        self._origins = frozenset(origin.encode() for origin in settings.allowed_origins)
+
+    def admit(self, request: web.BaseRequest) -> Head:
+        """Raises ForbiddenOrigin and BadRequest."""
+        version = request.version
+        if version != HttpVersion11 and version != HttpVersion10:
+            raise BadRequest(f"HTTP/{version.major}.{version.minor} is not spoken here; use HTTP/1.1")
+        head = Head()
+        forward: list[bytes] = []
+        dialect: list[bytes] = []
+        ours: dict[str, str] | None = None
+        host = None
+        for name, value in request.raw_headers:
+            kind, lower = _KINDS.get(name) or _kind(name)
+            if kind == _FORWARD:
+                forward += (lower, b": ", value, b"\r\n")
+            elif kind == _DIALECT:
+                dialect += (lower, b": ", value, b"\r\n")
+            elif kind == _OURS:
+                ours = ours if ours is not None else {}
+                ours[lower.decode()[11:]] = value.decode("latin-1").strip()
+            elif kind == _READ:
+                if lower == b"host":
+                    host = value
+                else:
+                    self._read(head, lower, value)
+        self._check_host(host)
+        head.forward = b"".join(forward)
+        head.dialect = b"".join(dialect)
+        head.speaks_anthropic = b"anthropic-version: " in head.dialect
+        if ours is not None:
+            head.wishes = read_wishes(ours)
+        return head
+
+    def _read(self, head: Head, name: bytes, value: bytes) -> None:
+        if name == b"content-type":
+            head.content_type = value
+        elif name == b"origin":
+            if value not in self._origins:
+                raise ForbiddenOrigin("requests from web pages are refused; --allow-origin admits an origin")
+        elif name == b"x-request-id":
+            text = value.decode("latin-1")
+            if len(text) <= MAX_REQUEST_ID and text.isascii() and text.isprintable():
+                head.request_id = text
+        else:
+            head.credentials = (*head.credentials, name + b":" + value)
+
+    def _check_host(self, host: bytes | None) -> None:
+        """A foreign name here is DNS rebinding: a web page that made its own name point to us."""
+        if host is None:
+            raise BadRequest("the Host header is missing")
+        name = host.decode("latin-1").lower()
+        if not name.endswith("]"):
+            name = name.rpartition(":")[0] or name
+        if name in self._hosts or _is_address(name):
+            return
+        raise ForbiddenOrigin(f"unknown Host {name[:100]!r}; --allow-host admits a name")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"expected one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    """A duration such as `2s`, or a bare number of milliseconds."""
+    seconds = int(text) / 1000 if text.isascii() and text.isdigit() else float(Duration.parse(text))
+    if not 0 < seconds < 86_400:
+        raise ValueError("expected a duration above zero and below a day")
+    return seconds
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise ValueError(f"expected a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _name(text: str) -> str:
+    if not 0 < len(text) <= 128:
+        raise ValueError("expected 1 to 128 characters")
+    return text
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "1", "false", "0"):
+        raise ValueError("expected true or false")
+    return text.lower() in ("true", "1")
+
+
+_WISHES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "priority": ("priority", _one_of("speed", "balanced", "cost", "quality")),
+    "objective": ("objective", _one_of("auto", "ttft", "total", "throughput")),
+    "max-latency": ("max_latency", _seconds),
+    "max-ttft": ("max_ttft", _seconds),
+    "min-quality": ("min_quality", _whole(1, 5)),
+    "expected-tokens": ("expected_tokens", _whole(1, 10_000_000)),
+    "tenant": ("tenant", _name),
+    "target": ("target", _name),
+    "dry-run": ("dry_run", _flag),
+}
+
+
+def read_wishes(headers: dict[str, str]) -> Wishes:
+    """`x-llmroute-*` headers, without the prefix, as values. Raises BadRequest that names the header."""
+    wishes: dict[str, Any] = {}
+    for name, text in headers.items():
+        try:
+            if name == "cache":
+                wishes[{"no-store": "no_store", "refresh": "refresh"}[text.lower()]] = True
+            else:
+                field, parse = _WISHES[name]
+                wishes[field] = parse(text)
+        except KeyError:
+            known = "x-llmroute-cache is no-store or refresh" if name == "cache" else "unknown header"
+            raise BadRequest(f"x-llmroute-{name[:64]}: {known}", param=f"x-llmroute-{name[:64]}") from None
+        except ValueError as error:
+            raise BadRequest(f"x-llmroute-{name}: {error}", param=f"x-llmroute-{name}") from None
+    return Wishes(**wishes)
+
+
+def require_json(content_type: bytes) -> None:
+    """Raises WrongContentType for a body that is declared as something else."""
+    media_type = content_type.partition(b";")[0].strip().lower()
+    if media_type and media_type != b"application/json" and not media_type.endswith(b"+json"):
+        raise WrongContentType(f"the body must be application/json, not {media_type.decode('latin-1')[:100]!r}")
+
+
+class BufferBudget:
+    """Bytes that requests and held answers may take at once, over all requests."""
+
+    __slots__ = ("_limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.used = 0
+
+    def take(self, size: int) -> None:
+        """Raises Overloaded when the bound is reached."""
+        if self.used + size > self._limit:
+            raise Overloaded(f"{self._limit} bytes are buffered already (--max-buffer)", retry_after=1.0)
+        self.used += size
+
+    def give(self, size: int) -> None:
+        """Give back what was taken."""
+        self.used -= size
+
+
+async def read_body(request: web.BaseRequest, max_body: int, max_seconds: float, budget: BufferBudget) -> bytes:
+    """The whole body, its length taken from the budget: the caller gives it back.
+
+    Raises TooLarge, RequestTimeout, Overloaded, BadRequest. A body may take `max_seconds` and one more second for
+    every BODY_RATE bytes, so that a drip ends.
+    """
+    content = request.content
+    declared = request.content_length
+    if declared is not None and declared > max_body:
+        raise TooLarge(f"the body has {declared} bytes; the limit is {max_body} (--max-body)")
+    if content.is_eof():
+        body = content.read_nowait(-1)
+        if len(body) > max_body:
+            raise TooLarge(f"the body has more than {max_body} bytes (--max-body)")
+        budget.take(len(body))
+        return body
+    await answer_expectation(request)
+    taken = declared or 0
+    budget.take(taken)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in arriving(request, max_seconds):
+            size += len(chunk)
+            if size > max_body:
+                raise TooLarge(f"the body has more than {max_body} bytes (--max-body)")
+            if size > taken:
+                budget.take(size - taken)
+                taken = size
+            chunks.append(chunk)
+    except BaseException:
+        budget.give(taken)
+        raise
+    budget.give(taken - size)
+    return b"".join(chunks)
+
+
+async def answer_expectation(request: web.BaseRequest) -> None:
+    """`Expect: 100-continue`: aiohttp's low-level server leaves the answer to us, and the client waits for it."""
+    if request.headers.get("expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def arriving(request: web.BaseRequest, max_seconds: float) -> AsyncIterator[bytes]:
+    """The body's bytes as they come. Raises RequestTimeout and BadRequest."""
+    content = request.content
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + max_seconds
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline):
+                chunk = await content.readany()
+        except TimeoutError:
+            raise RequestTimeout(f"the body did not arrive within {max_seconds:g} s") from None
+        except web.RequestPayloadError as error:
+            raise BadRequest(f"the body could not be read: {error}") from error
+        if not chunk:
+            return
+        deadline += len(chunk) / BODY_RATE
+        yield chunk

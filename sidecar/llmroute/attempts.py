@@ -1,0 +1,104 @@
+"""Choose → exchange → observe → again, before the commit point only."""
+
+import asyncio
+from random import Random
+
+import msgspec
+
+from llmroute.errors import AttemptError, DeadlineExceeded, Rejected
+from llmroute.exchange import Exchange
+from llmroute.health import RetryBudget
+from llmroute.learning import Learner
+from llmroute.request import Decision, InferenceRequest, Outcome
+from llmroute.routing import choose
+from llmroute.runtime import LiveRoute
+
+
+class Attempts:
+    """All attempts of one request, one after the other, until one is committed."""
+
+    __slots__ = ("_ask", "_budget", "_learner", "_request", "_rng", "_route", "decision", "exchange", "failed")
+
+    def __init__(
+        self, request: InferenceRequest, route: LiveRoute, learner: Learner, budget: RetryBudget, rng: Random
+    ) -> None:
+        self.exchange: Exchange | None = None
+        """The latest attempt."""
+        self.decision: Decision | None = None
+        self.failed: list[Exchange] = []
+        self._request = request
+        self._route = route
+        self._ask = route.ask(request)
+        self._learner = learner
+        self._budget = budget
+        self._rng = rng
+
+    @property
+    def committed(self) -> Exchange:
+        """The latest attempt, where there must be one."""
+        assert self.exchange is not None
+        return self.exchange
+
+    @property
+    def trail(self) -> str:
+        """`openai-east:first-token-timeout, azure:ok`: each attempt and how it ended, or stands."""
+        exchanges = list(self.failed)
+        if self.exchange is not None and self.exchange not in exchanges:
+            exchanges.append(self.exchange)
+        return ", ".join(
+            f"{exchange.target.name}:{exchange.observation.outcome if exchange.observation else Outcome.OK}"
+            for exchange in exchanges
+        )
+
+    async def begin(self) -> bytes:
+        """The first bytes for the app, from the first attempt that gets as far as its commit point.
+
+        Raises the last attempt's AttemptError when no further attempt is allowed, a RoutingError or ClientError when
+        none could be made.
+        """
+        now = asyncio.get_running_loop().time
+        self._budget.request(now())
+        while True:
+            exchange = self._next(now())
+            try:
+                return await exchange.start()
+            except AttemptError as error:
+                self.failed.append(exchange)
+                self._learner.pardon_poison(self.failed)
+                if failure_of(exchange) is Outcome.CONTEXT_TOO_LONG:
+                    window = exchange.target.spec.context_window or self._ask.prompt_tokens
+                    self._ask = msgspec.structs.replace(self._ask, window_above=window)
+                if not self._may_go_on(exchange, error, now()):
+                    raise
+
+    def _next(self, now: float) -> Exchange:
+        route, failed = self._route, self.failed
+        tried = [exchange.target.name for exchange in failed]
+        self.decision = decision = choose(route.candidates, self._ask, now, self._rng, tried)
+        target = route.targets[decision.target]
+        self._learner.chosen(target, decision, failed)
+        self.exchange = Exchange(self._request, target, route.declared.spec.failover.timeouts, self._learner)
+        return self.exchange
+
+    def _may_go_on(self, exchange: Exchange, error: AttemptError, now: float) -> bool:
+        """Whether another attempt is allowed. Raises DeadlineExceeded if the app's own deadline has passed."""
+        request, failure = self._request, exchange.failure
+        if request.deadline is not None and now >= request.deadline:
+            raise DeadlineExceeded("the deadline given by x-llmroute-max-latency has passed") from error
+        if failure is not None and not failure.failover:
+            return False
+        if request.peek.stateful or len(self.failed) >= self._route.declared.spec.failover.max_attempts:
+            return False
+        # Those who were in flight to a target that has just been ejected move on together: that is no retry storm.
+        first_from_ejected = len(self.failed) == 1 and exchange.target.learned.health.ejected_until > now
+        return self._budget.may_retry(now, exempt=first_from_ejected)
+
+    def is_apps_own(self, error: Rejected) -> bool:
+        """Whether the target's answer is a verdict on the app's request, to be handed back unchanged."""
+        failure = self.committed.failure
+        return failure is not None and not failure.outcome.is_failure and error.upstream_status >= 400
+
+
+def failure_of(exchange: Exchange) -> Outcome | None:
+    """How the target put its failure, if it said anything."""
+    return exchange.failure.outcome if exchange.failure is not None else None

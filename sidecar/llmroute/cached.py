@@ -1,0 +1,109 @@
+"""One request through the cache: a hit, a follower of an identical request, or a leader that fills the cache."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from llmroute.cache import Entry, Seat, Store, cache_key
+from llmroute.cache.store import LARGEST_SHARE
+from llmroute.relay import EVENT_STREAM, JSON
+from llmroute.request import InferenceRequest, Outcome
+from llmroute.runtime import LiveRoute
+
+if TYPE_CHECKING:
+    from llmroute.handlers import Visit
+
+
+class CachedVisit:
+    """A visit whose route has a cache."""
+
+    __slots__ = ("_cache", "_key", "_pieces", "_route", "_seat", "_size", "_visit", "_wanted")
+
+    def __init__(self, visit: "Visit", wanted: InferenceRequest, route: LiveRoute, cache: Store) -> None:
+        self._visit = visit
+        self._wanted = wanted
+        self._route = route
+        self._cache = cache
+        self._key = b""
+        self._seat: Seat | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    async def answer(self, now: float) -> web.StreamResponse:
+        """From the cache if it is there, else from whoever fetches the same already, else from a target."""
+        visit, wanted, route, wishes = self._visit, self._wanted, self._route, self._wanted.wishes
+        if wishes.no_store:
+            return await visit.from_target(wanted, route)
+        isolate_by = route.declared.spec.cache.isolate_by if route.declared.spec.cache else ()
+        self._key = key = cache_key(route.namespace, route.name, wanted, isolate_by)
+        if wishes.refresh:
+            return await self._fetch()
+        entry = self._cache.get(key, now)
+        if entry is not None:
+            return await visit.from_cache(entry, "hit")
+        self._seat = seat = route.flights.join(key)
+        try:
+            if not seat.leads:
+                entry = await seat.entry()
+                if entry is not None:
+                    return await visit.from_cache(entry, "coalesced")
+                return await self._fetch()
+            return await self._lead(seat)
+        finally:
+            seat.leave()
+
+    async def _lead(self, seat: Seat) -> web.StreamResponse:
+        """Fetch for all who wait. If our app hangs up while others wait, the work goes on until the last one leaves."""
+        task = asyncio.current_task()
+        assert task is not None
+        seat.carry(task)
+        connection = self._visit.connection
+        connection.goes_on = self._others_wait
+        try:
+            return await self._fetch()
+        finally:
+            connection.goes_on = None
+
+    def _others_wait(self) -> bool:
+        """Asked when our app has hung up."""
+        seat = self._seat
+        if seat is None or not seat.followers:
+            return False
+        seat.leave()
+        return True
+
+    async def _fetch(self) -> web.StreamResponse:
+        visit = self._visit
+        visit.note_cache("miss")
+        try:
+            return await visit.from_target(self._wanted, self._route, self._collect, self._others_wait)
+        finally:
+            self._keep()
+
+    def _collect(self, piece: bytes) -> None:
+        """Note a piece of the answer; one that has grown too large to be kept is let go at once."""
+        self._size += len(piece)
+        if self._size * LARGEST_SHARE <= self._cache.max_bytes:
+            self._pieces.append(piece)
+        else:
+            self._pieces.clear()
+
+    def _keep(self) -> None:
+        """Store and share a complete success; anything else is a failure to those who wait."""
+        exchange = self._visit.attempts.exchange if self._visit.attempts is not None else None
+        observation = exchange.observation if exchange is not None else None
+        if exchange is None or observation is None or observation.outcome is not Outcome.OK or not self._pieces:
+            return
+        stream = self._wanted.stream
+        entry = Entry(
+            body=b"".join(self._pieces),
+            stream=stream,
+            content_type=(EVENT_STREAM if stream else JSON).decode(),
+            target=exchange.target.name,
+            usage=observation.usage,
+            stored_at=observation.at,
+        )
+        self._cache.put(self._key, entry)
+        if self._seat is not None and self._seat.leads:
+            self._seat.publish(entry)

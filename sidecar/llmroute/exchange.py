@@ -1,0 +1,354 @@
+"""One attempt: request out, frames in, translation, first content, and exactly one Observation at its end."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from llmroute import dialects
+from llmroute.errors import (
+    AttemptError,
+    BetweenTokensTimeout,
+    ConnectFailed,
+    ConnectTimeout,
+    CredentialMissing,
+    FirstTokenTimeout,
+    Rejected,
+    StreamBroken,
+    TotalTimeout,
+)
+from llmroute.health import parse_retry_after
+from llmroute.request import FirstContent, InferenceRequest, Observation, Outcome, Timings
+from llmroute.spec import Timeouts
+
+if TYPE_CHECKING:
+    from llmroute.runtime import LiveTarget
+    from llmroute.upstream import Response
+
+HOLD_LIMIT = 256 * 1024
+"""Bytes of a stream held back while no content has been seen; beyond it the stream is committed."""
+ANSWER_LIMIT = 8 * 1024 * 1024
+"""Bytes of a non-stream that are awaited before it is committed."""
+ERROR_LIMIT = 256 * 1024
+"""Bytes of an error answer that are read; the rest says nothing more."""
+
+_OUTCOMES: dict[type[AttemptError], Outcome] = {
+    ConnectFailed: Outcome.CONNECT_FAILED,
+    ConnectTimeout: Outcome.CONNECT_TIMEOUT,
+    FirstTokenTimeout: Outcome.FIRST_TOKEN_TIMEOUT,
+    BetweenTokensTimeout: Outcome.BETWEEN_TOKENS_TIMEOUT,
+    TotalTimeout: Outcome.TOTAL_TIMEOUT,
+    StreamBroken: Outcome.BROKEN,
+    CredentialMissing: Outcome.CREDENTIAL_MISSING,
+}
+
+
+class Observer(Protocol):
+    """Who learns from attempts."""
+
+    def first_content(self, target: "LiveTarget", event: FirstContent) -> None:
+        """An attempt's first content has arrived."""
+
+    def attempt_ended(self, target: "LiveTarget", observation: Observation) -> None:
+        """An attempt has ended, however it did."""
+
+
+class Exchange:
+    """One attempt at one target.
+
+    `await start()` returns the first bytes for the app once the answer is committed, `await more()` the next ones
+    and `b""` at the clean end. Both raise a leaf of AttemptError when the attempt fails; `failure` then tells what
+    the target said, if it said anything. Every life ends in `finish()`, which gives the connection and the slot back
+    and emits the one Observation: `start()` and `more()` see to it when they raise or the answer is complete,
+    the caller when it stops early.
+    """
+
+    __slots__ = (
+        "_committed",
+        "_deadline",
+        "_first_at",
+        "_loop",
+        "_observer",
+        "_reader",
+        "_reading",
+        "_timeouts",
+        "_timer",
+        "_unread",
+        "_waits_since",
+        "complete",
+        "failure",
+        "observation",
+        "queued",
+        "request",
+        "response",
+        "stalled",
+        "target",
+    )
+
+    def __init__(self, request: InferenceRequest, target: "LiveTarget", timeouts: Timeouts, observer: Observer) -> None:
+        self.request = request
+        self.target = target
+        self.queued = 0.0
+        self.stalled = 0.0
+        """Seconds that the app's back-pressure took of the generation; the relay adds to it."""
+        self.response: Response | None = None
+        self.failure: dialects.Failure | None = None
+        self.observation: Observation | None = None
+        self.complete = False
+        self._timeouts = timeouts
+        self._observer = observer
+        self._loop = asyncio.get_running_loop()
+        self._reader = dialects.answer_reader(request, target.profile)
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._first_at: float | None = None
+        self._reading = False
+        self._committed = False
+        self._unread = False
+        """A large non-stream that is relayed without being looked at: its tokens are not known."""
+        self._waits_since = 0.0
+
+    def now(self) -> float:
+        """Seconds on the clock that all instants of the exchange are on."""
+        return self._loop.time()
+
+    @property
+    def first_content_at(self) -> float | None:
+        """Instant of a stream's first content."""
+        return self._first_at
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that an ended attempt waited: for a slot, a connection and the target."""
+        ended = self.observation
+        return 0.0 if ended is None else ended.timings.queue + ended.timings.connect + ended.waited
+
+    async def start(self) -> bytes:
+        """Send, and wait for the commit point. Raises AttemptError leaves, Overloaded and Unsupported."""
+        try:
+            response = await self._send()
+            if self.request.stream:
+                return await self._first_frames(response)
+            return await self._whole_answer(response)
+        except AttemptError as error:
+            self.finish(self._outcome_of(error), error.retry_after)
+            raise
+        except BaseException:
+            self.finish(Outcome.CANCELLED)
+            raise
+
+    async def more(self) -> bytes:
+        """The next bytes for the app, `b""` at the clean end. Raises AttemptError leaves."""
+        if self.complete:
+            return b""
+        assert self.response is not None
+        try:
+            while True:
+                if self._reader.failure is not None:
+                    raise self._rejected(self.response, b"")
+                out = await self._read(self.response)
+                if self._reader.failure is not None:
+                    if out:
+                        return out  # what came before the error; the error is raised next time
+                elif self.complete:
+                    self.finish(Outcome.OK)
+                    return out
+                elif out:
+                    return out
+        except AttemptError as error:
+            self.finish(self._outcome_of(error), error.retry_after)
+            raise
+        except BaseException:
+            self.finish(Outcome.CANCELLED)
+            raise
+
+    async def _send(self) -> "Response":
+        """A slot, then a connection, then the request written."""
+        target, entered = self.target, self._loop.time()
+        await target.slots.acquire()
+        self._waits_since = entered
+        now = self._loop.time()
+        self.queued = now - entered
+        body = dialects.encode(self.request, target.profile, target.spec)
+        head = target.head(self.request, len(body))
+        self.response = response = await target.pool.send(head, body, connect_timeout=self._timeouts.connect)
+        written = response.written_at
+        self._waits_since = written
+        limit = written + self._timeouts.total
+        if self.request.stream:
+            limit = min(limit, written + self._timeouts.first_token)
+        if self.request.deadline is not None:
+            limit = min(limit, self.request.deadline)
+        self._deadline = limit
+        self._timer = self._loop.call_at(limit, self._expire)
+        return response
+
+    async def _whole_answer(self, response: "Response") -> bytes:
+        """A non-stream commits when complete, or at ANSWER_LIMIT where its bytes can pass through unread."""
+        body = await response.body(ANSWER_LIMIT)
+        if response.status != 200:
+            raise self._rejected(response, body)
+        if not response.complete and self.request.operation.dialect is self.target.profile.dialect:
+            self._unread = self._committed = True
+            return body
+        reader = self._reader
+        out = reader.feed(body)
+        if response.complete:
+            self.complete = True
+            out += reader.close()
+        while not self.complete:
+            out += await self._read(response)
+        if reader.failure is not None:
+            raise self._rejected(response, body)
+        self.finish(Outcome.OK)
+        return out
+
+    async def _first_frames(self, response: "Response") -> bytes:
+        """A stream commits at its first content, at HOLD_LIMIT, or at its clean end."""
+        await response.head()
+        if response.status != 200:
+            raise self._rejected(response, await response.body(ERROR_LIMIT))
+        held: list[bytes] = []
+        size = 0
+        while True:
+            out = await self._read(response)
+            if out:
+                held.append(out)
+                size += len(out)
+            reader = self._reader
+            if reader.failure is not None:
+                raise self._rejected(response, b"")
+            if reader.first_content or self.complete or size > HOLD_LIMIT:
+                break
+        self._committed = True
+        self._deadline = response.last_byte_at + self._timeouts.between_tokens
+        if self.complete:
+            self.finish(Outcome.OK)
+        return held[0] if len(held) == 1 else b"".join(held)
+
+    async def _read(self, response: "Response") -> bytes:
+        """One read through the reader; notes the first content and the end."""
+        reader = self._reader
+        self._reading = True
+        chunk = await response.read()
+        self._reading = False
+        if self._unread:
+            self.complete = not chunk
+            return chunk
+        if chunk:
+            out = reader.feed(chunk)
+        else:
+            out = reader.close()
+            self.complete = reader.failure is None
+        if self._first_at is None and reader.first_content and self.request.stream:
+            self._note_first_content(response)
+        return out
+
+    def _note_first_content(self, response: "Response") -> None:
+        self._first_at = at = response.last_byte_at
+        request = self.request
+        self._observer.first_content(
+            self.target,
+            FirstContent(
+                target=self.target.name,
+                operation=request.operation,
+                stream=True,
+                prompt_tokens=request.peek.prompt_tokens,
+                ttft=at - response.written_at,
+                at=at,
+            ),
+        )
+
+    def _expire(self) -> None:
+        """The timer fired: either a wait is over its limit, or the answer moved on and the timer is set anew."""
+        response = self.response
+        assert response is not None
+        now = self._loop.time()
+        if self._committed:
+            if not self.request.stream or not self._reading:
+                self._deadline = now + self._timeouts.between_tokens  # the app is slow, not the target
+            else:
+                self._deadline = response.last_byte_at + self._timeouts.between_tokens
+        if now < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._expire)
+            return
+        self._timer = None
+        response.abort(self._timeout_error(now - response.written_at))
+
+    def _timeout_error(self, waited: float) -> AttemptError:
+        name, timeouts = self.target.name, self._timeouts
+        if self._committed:
+            return BetweenTokensTimeout(f"{name} went silent for {timeouts.between_tokens:g} s in mid-answer")
+        if self.request.stream and waited >= timeouts.first_token:
+            return FirstTokenTimeout(f"{name} sent no content within {timeouts.first_token:g} s")
+        return TotalTimeout(f"{name} did not answer within {waited:.3g} s")
+
+    def _rejected(self, response: "Response", body: bytes) -> AttemptError:
+        """What an error status, or an error inside a 200, means."""
+        self.failure = failure = self._reader.failure or dialects.classify(self.target.profile, response.status, body)
+        status = response.status if response.status != 200 else 0
+        retry_after = parse_retry_after(response.header, time.time())  # noqa: TID251 - HTTP-date is wall time
+        return Rejected(
+            f"{self.target.name} answered {status or 'with an error event'}: {failure.message}",
+            upstream_status=status,
+            retry_after=retry_after,
+            body=body,
+        )
+
+    def _outcome_of(self, error: AttemptError) -> Outcome:
+        if isinstance(error, Rejected):
+            assert self.failure is not None
+            return self.failure.outcome
+        if self._cut_by_app(error):
+            return Outcome.CANCELLED
+        return _OUTCOMES[type(error)]
+
+    def _cut_by_app(self, error: AttemptError) -> bool:
+        """Whether the app's own deadline ended the wait before the route's timeout did: no fault of the target."""
+        if not isinstance(error, TotalTimeout) or self.request.deadline is None or self.response is None:
+            return False
+        return self._loop.time() - self.response.written_at < self._timeouts.total
+
+    def finish(self, outcome: Outcome, retry_after: float | None = None) -> None:
+        """Give everything back and emit the Observation; only the first call counts."""
+        if self.observation is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        now = self._loop.time()
+        response = self.response
+        if response is not None:
+            response.release()
+        if self._waits_since:
+            self.target.slots.release()
+        self.observation = observation = self._observation(outcome, now, retry_after)
+        self._observer.attempt_ended(self.target, observation)
+
+    def _observation(self, outcome: Outcome, now: float, retry_after: float | None) -> Observation:
+        request, response, reader = self.request, self.response, self._reader
+        headers = ttft = generation = total = None
+        connect = 0.0
+        if response is not None:
+            written, connect = response.written_at, response.connect
+            if response.headers_at is not None:
+                headers = response.headers_at - written
+            ended = response.last_byte_at if self.complete else now
+            if self._first_at is not None:
+                ttft = self._first_at - written
+                generation = max(0.0, ended - self._first_at - self.stalled)
+            if outcome is Outcome.OK:
+                total = max(0.0, ended - written - self.stalled)
+        usage = reader.usage
+        return Observation(
+            target=self.target.name,
+            operation=request.operation,
+            stream=request.stream,
+            prompt_tokens=request.peek.prompt_tokens,
+            outcome=outcome,
+            timings=Timings(self.queued, connect, headers, ttft, generation, total),
+            at=now,
+            usage=usage,
+            output_tokens=usage.output if usage is not None else reader.content_frames,
+            waited=now - self._waits_since if self._waits_since else 0.0,
+            retry_after=retry_after,
+            status=response.status if response is not None and headers is not None else 0,
+        )

@@ -1,0 +1,323 @@
+"""One request of an app, from its head to its last byte: a table of contents of the data path."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from random import Random
+
+import msgspec
+from aiohttp import web
+
+from llmroute import dialects, passthrough
+from llmroute.admission import BufferBudget, Gate, Head, read_body, require_json
+from llmroute.attempts import Attempts
+from llmroute.cache import Entry
+from llmroute.cached import CachedVisit
+from llmroute.errors import Internal, MethodNotAllowed, NotFound, Rejected, RequestError
+from llmroute.exchange import Exchange
+from llmroute.health import RetryBudget
+from llmroute.inbound import Connection
+from llmroute.learning import Learner
+from llmroute.relay import EVENT_STREAM, JSON, Relay, line, send_whole, upstream_lines
+from llmroute.reload import Cell
+from llmroute.request import Dialect, InferenceRequest, Observation, Operation, RequestEnded
+from llmroute.routing import explain
+from llmroute.runtime import LiveRoute
+from llmroute.settings import Settings
+from llmroute.telemetry import Telemetry
+
+OPERATIONS = {operation.path: operation for operation in Operation}
+MODELS = "/v1/models"
+HUNG_UP = 499
+
+log = logging.getLogger("llmroute")
+
+
+class Proxy:
+    """What all requests share."""
+
+    def __init__(self, settings: Settings, cell: Cell, learner: Learner, telemetry: Telemetry, rng: Random) -> None:
+        self.settings = settings
+        self.cell = cell
+        self.learner = learner
+        self.telemetry = telemetry
+        self.rng = rng
+        self.gate = Gate(settings)
+        self.buffers = BufferBudget(settings.max_buffer)
+        self.now = asyncio.get_running_loop().time
+        self.retries = RetryBudget(self.now())
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """aiohttp's entry: one Visit per request."""
+        return await Visit(self, request).answer()
+
+
+class Visit:
+    """One request of an app. `answer()` is the way through; everything else is a stage of it."""
+
+    __slots__ = (
+        "_arrived",
+        "_attempts",
+        "_cache",
+        "_dialect",
+        "_error",
+        "_head",
+        "_id",
+        "_operation",
+        "_overhead",
+        "_proxy",
+        "_request",
+        "_route",
+        "_status",
+        "_taken",
+        "_upload",
+        "_wanted",
+    )
+
+    def __init__(self, proxy: Proxy, request: web.BaseRequest) -> None:
+        self._proxy = proxy
+        self._request = request
+        self._arrived = proxy.now()
+        self._head = Head()
+        self._id = ""
+        self._operation: Operation | None = None
+        self._dialect = Dialect.OPENAI
+        self._route: LiveRoute | None = None
+        self._wanted: InferenceRequest | None = None
+        self._attempts: Attempts | None = None
+        self._taken = 0
+        self._upload = 0.0
+        self._overhead: float | None = None
+        self._cache = ""
+        self._error = ""
+        self._status = 200
+
+    async def answer(self) -> web.StreamResponse:
+        """Every way out of a request passes here, so that it is counted once and gives its bytes back."""
+        try:
+            try:
+                return await self._dispatch()
+            except RequestError as error:
+                return await self._refuse(error)
+            except (ConnectionError, asyncio.CancelledError):
+                raise
+            except Exception:
+                log.exception("request %s failed in the sidecar itself", self._id)
+                return await self._refuse(Internal("an error inside LLMRoute; its log has the details"))
+        except BaseException:
+            self._status = HUNG_UP
+            raise
+        finally:
+            self._proxy.buffers.give(self._taken)
+            self._proxy.telemetry.request_ended(self._ended())
+
+    async def _dispatch(self) -> web.StreamResponse:
+        request, proxy = self._request, self._proxy
+        path = request.path
+        self._operation = operation = OPERATIONS.get(path)
+        if operation is not None:
+            self._dialect = operation.dialect
+        self._head = head = proxy.gate.admit(request)
+        self._id = head.request_id or f"{proxy.rng.getrandbits(128):032x}"
+        if operation is not None:
+            if request.method != "POST":
+                raise MethodNotAllowed(f"{path} takes POST, not {request.method}")
+            return await self._infer(operation)
+        if head.speaks_anthropic:
+            self._dialect = Dialect.ANTHROPIC
+        if path == MODELS or path.startswith(MODELS + "/"):
+            return await self._models(path)
+        if path.startswith("/v1/"):
+            return await self._pass_through()
+        raise NotFound(f"unknown path {path[:200]!r}; the API is below /v1/")
+
+    async def _infer(self, operation: Operation) -> web.StreamResponse:
+        """Understand the request, then answer it from the cache or from a target."""
+        proxy, head, settings = self._proxy, self._head, self._proxy.settings
+        require_json(head.content_type)
+        reading = proxy.now()
+        body = await read_body(self._request, settings.max_body, settings.body_timeout, proxy.buffers)
+        self._taken = len(body)
+        self._upload = proxy.now() - reading
+        peek = dialects.peek(operation, body)
+        self._route = route = proxy.cell.runtime.route_for(peek.model)
+        wishes = head.wishes
+        self._wanted = wanted = InferenceRequest(
+            id=self._id,
+            operation=operation,
+            peek=peek,
+            body=body,
+            wishes=wishes,
+            arrived=self._arrived,
+            deadline=None if wishes.max_latency is None else self._arrived + wishes.max_latency,
+            credential_hash=head.credential_hash() if route.cache is not None else b"",
+            headers=head.forward,
+            dialect_headers=head.dialect,
+        )
+        if wishes.dry_run:
+            return await self._explain(wanted, route)
+        if operation is Operation.COUNT_TOKENS and not route.speaks(Dialect.ANTHROPIC):
+            estimate = dialects.estimate_input_tokens(wanted)
+            return await self._send(200, JSON, line(b"x-llmroute-estimate", b"true"), estimate)
+        if route.cache is not None and not peek.stateful and operation is not Operation.COUNT_TOKENS:
+            return await CachedVisit(self, wanted, route, route.cache).answer(proxy.now())
+        return await self.from_target(wanted, route)
+
+    async def from_target(
+        self,
+        wanted: InferenceRequest,
+        route: LiveRoute,
+        tee: Callable[[bytes], None] | None = None,
+        goes_on: Callable[[], bool] = lambda: False,
+    ) -> web.StreamResponse:
+        """Answer from the best target; `tee` is handed every piece of the answer, `goes_on` is the Relay's."""
+        proxy = self._proxy
+        self._attempts = attempts = Attempts(wanted, route, proxy.learner, proxy.retries, proxy.rng)
+        try:
+            first = await attempts.begin()
+        except Rejected as error:
+            if not attempts.is_apps_own(error):
+                raise
+            return await self._hand_back(error, attempts.committed)
+        exchange = attempts.committed
+        headers = self._headers(exchange)
+        if exchange.complete and not wanted.stream:
+            if tee is not None:
+                tee(first)
+            return await self._send(200, JSON, headers, first)
+        content_type = EVENT_STREAM if wanted.stream else JSON
+        return await Relay(self._request, exchange, tee, goes_on).run(content_type, headers, first)
+
+    def _headers(self, exchange: Exchange) -> bytes:
+        """Our own header lines and those of the target that the app may see."""
+        attempts, response = self._attempts, exchange.response
+        assert attempts is not None and attempts.decision is not None and response is not None
+        now = self._proxy.now()
+        waited = response.last_byte_at - response.written_at + exchange.queued + response.connect
+        waited += sum(failed.elapsed for failed in attempts.failed) + self._upload
+        self._overhead = overhead = max(0.0, now - self._arrived - waited)
+        ours = (
+            f"x-request-id: {self._id}\r\nx-llmroute-target: {exchange.target.name}\r\n"
+            f"x-llmroute-reason: {attempts.decision.reason}\r\nx-llmroute-attempts: {attempts.trail}\r\n"
+            f"x-llmroute-overhead-ms: {overhead * 1000:.2f}\r\n"
+        )
+        if self._cache:
+            ours += f"x-llmroute-cache: {self._cache}\r\n"
+        return ours.encode() + upstream_lines(response.headers)
+
+    async def from_cache(self, entry: Entry, how: str) -> web.StreamResponse:
+        """Serve a kept answer, as the stream or the document that the app asked for."""
+        wanted = self._wanted
+        assert wanted is not None
+        self._cache = how
+        body = entry.body
+        if entry.stream and not wanted.stream:
+            body = dialects.to_body(wanted.operation, body)
+        elif wanted.stream and not entry.stream:
+            body = dialects.to_stream(wanted.operation, body)
+        self._overhead = max(0.0, self._proxy.now() - self._arrived - self._upload)
+        headers = (
+            f"x-request-id: {self._id}\r\nx-llmroute-target: {entry.target}\r\nx-llmroute-reason: cache\r\n"
+            f"x-llmroute-overhead-ms: {self._overhead * 1000:.2f}\r\nx-llmroute-cache: {how}\r\n"
+        )
+        return await self._send(200, EVENT_STREAM if wanted.stream else JSON, headers.encode(), body)
+
+    def note_cache(self, how: str) -> None:
+        """What the cache had to say: hit, miss or coalesced."""
+        self._cache = how
+
+    @property
+    def connection(self) -> Connection:
+        """The app's connection."""
+        protocol = self._request.protocol
+        assert isinstance(protocol, Connection)
+        return protocol
+
+    @property
+    def attempts(self) -> Attempts | None:
+        """The attempts at targets, once there are any."""
+        return self._attempts
+
+    async def _hand_back(self, error: Rejected, exchange: Exchange) -> web.StreamResponse:
+        """The target's verdict on the app's own request: unchanged, or in the app's dialect."""
+        body = dialects.translate_error(self._dialect, exchange.target.profile, error.upstream_status, error.body)
+        headers = self._headers(exchange) + b"x-should-retry: false\r\n"
+        return await self._send(error.upstream_status or 400, JSON, headers, body)
+
+    async def _explain(self, wanted: InferenceRequest, route: LiveRoute) -> web.StreamResponse:
+        """`x-llmroute-dry-run`: the decision in full, and nothing sent to a target."""
+        proxy = self._proxy
+        decision = explain(route.candidates, route.ask(wanted), proxy.now())
+        return await self._send(200, JSON, line(b"x-request-id", self._id.encode()), msgspec.json.encode(decision))
+
+    async def _models(self, path: str) -> web.StreamResponse:
+        if self._request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(f"{path} takes GET, not {self._request.method}")
+        runtime = self._proxy.cell.runtime
+        if path == MODELS:
+            body = dialects.model_list(self._dialect, sorted(runtime.models))
+        else:
+            name = path[len(MODELS) + 1 :]
+            runtime.route_for(name)
+            body = dialects.model_entry(self._dialect, name)
+        return await self._send(200, JSON, b"", body)
+
+    async def _pass_through(self) -> web.StreamResponse:
+        """Other paths of the API: streamed unmodified to one target, without retry, cache or learning."""
+        runtime = self._proxy.cell.runtime
+        route, target = passthrough.choose_target(runtime, self._dialect)
+        self._route = route
+        self._status, sent = await passthrough.relay(self._request, self._head, target, route, self._proxy.settings)
+        return sent
+
+    async def _send(self, status: int, content_type: bytes, headers: bytes, body: bytes) -> web.StreamResponse:
+        self._status = status
+        return await send_whole(self._request, status, content_type, headers, body)
+
+    async def _refuse(self, error: RequestError) -> web.StreamResponse:
+        """An error made by us: marked as such, in the caller's dialect, and not to be retried by the SDK, because
+        what could be retried has been."""
+        self._error = error.code
+        status = error.status
+        if isinstance(error, Rejected) and error.upstream_status == 429:
+            status = 429
+        headers = f"x-request-id: {self._id}\r\nx-llmroute-error: {error.code}\r\nx-should-retry: false\r\n"
+        if error.retry_after is not None:
+            headers += f"retry-after: {max(1, math.ceil(error.retry_after))}\r\n"
+        if self._attempts is not None and self._attempts.failed:
+            headers += f"x-llmroute-attempts: {self._attempts.trail}\r\n"
+        self._status = status
+        body = dialects.error_body(self._dialect, error)
+        # A body that was not read would be taken for the next request.
+        close = not self._request.content.is_eof()
+        return await send_whole(self._request, status, JSON, headers.encode(), body, close=close)
+
+    def _ended(self) -> RequestEnded:
+        """For telemetry."""
+        wanted, attempts, now = self._wanted, self._attempts, self._proxy.now()
+        exchange = attempts.exchange if attempts is not None else None
+        observation = exchange.observation if exchange is not None else None
+        return RequestEnded(
+            id=self._id,
+            at=now,
+            total=now - self._arrived,
+            status=self._status,
+            route=self._route.key if self._route is not None else "",
+            model=wanted.peek.model if wanted is not None else "",
+            operation=self._operation,
+            stream=wanted.stream if wanted is not None else False,
+            target=exchange.target.name if exchange is not None else "",
+            reason=attempts.decision.reason if attempts is not None and attempts.decision is not None else "",
+            attempts=attempts.trail if attempts is not None else "",
+            error=self._error or _broken(observation),
+            cache=self._cache,
+            ttft=exchange.first_content_at - self._arrived if exchange and exchange.first_content_at else None,
+            overhead=self._overhead,
+            usage=observation.usage if observation is not None else None,
+        )
+
+
+def _broken(observation: Observation | None) -> str:
+    """The outcome of an answer that broke after its commit point."""
+    return observation.outcome.value if observation is not None and observation.outcome.is_failure else ""

@@ -1,0 +1,80 @@
+"""Other `/v1/*` paths (audio, images, ...): streamed unmodified to one target; no retry, no cache, no learning."""
+
+import asyncio
+
+from aiohttp import web
+
+from llmroute.admission import Head, answer_expectation, arriving
+from llmroute.errors import AttemptError, TotalTimeout, Unsupported
+from llmroute.relay import SENT_AND_CLOSE, Pipe, line, upstream_lines
+from llmroute.request import Dialect
+from llmroute.runtime import LiveRoute, LiveTarget, Runtime
+from llmroute.settings import Settings
+from llmroute.upstream import Response
+
+
+def choose_target(runtime: Runtime, dialect: Dialect) -> tuple[LiveRoute, LiveTarget]:
+    """A route that declares `passthrough` first, else the first target of the caller's dialect.
+
+    Raises Unsupported if there is none.
+    """
+    declaring = [route for route in runtime.routes if route.passthrough is not None]
+    for route in (*declaring, *runtime.routes):
+        target = route.passthrough_for(dialect)
+        if target is not None:
+            return route, target
+    raise Unsupported(f"no target speaks the {dialect} API, which this path belongs to; declare spec.passthrough")
+
+
+async def relay(
+    request: web.BaseRequest, head: Head, target: LiveTarget, route: LiveRoute, settings: Settings
+) -> tuple[int, web.StreamResponse]:
+    """One attempt, bytes in and bytes out as they come. Returns the target's status and what aiohttp wants.
+
+    Raises AttemptError leaves before the answer has begun; after that a break closes the connection.
+    """
+    timeouts = route.declared.spec.failover.timeouts
+    await answer_expectation(request)
+    response = await target.pool.send_streaming(
+        target.passthrough_head(request.method, request.raw_path, _header_lines(request, head)),
+        arriving(request, settings.body_timeout),
+        connect_timeout=timeouts.connect,
+    )
+    try:
+        try:
+            async with asyncio.timeout(timeouts.total):
+                await response.head()
+        except TimeoutError:
+            raise TotalTimeout(f"{target.name} did not answer within {timeouts.total:g} s") from None
+        return response.status, await _relay_answer(request, response, timeouts.between_tokens)
+    finally:
+        response.release()
+
+
+def _header_lines(request: web.BaseRequest, head: Head) -> bytes:
+    lines = head.forward + head.dialect
+    if head.content_type:
+        lines += line(b"content-type", head.content_type)
+    length = request.content_length
+    if length is not None and "content-encoding" not in request.headers:
+        return lines + b"content-length: %d\r\n" % length
+    if request.body_exists:
+        return lines + b"transfer-encoding: chunked\r\n"
+    return lines
+
+
+async def _relay_answer(request: web.BaseRequest, response: Response, silence: float) -> web.StreamResponse:
+    content_type = response.header(b"content-type") or b"application/octet-stream"
+    pipe = Pipe(request)
+    pipe.begin(response.status, content_type, upstream_lines(response.headers))
+    try:
+        while True:
+            async with asyncio.timeout(silence):
+                piece = await response.read()
+            if not piece:
+                break
+            await pipe.write(piece)
+    except (TimeoutError, AttemptError):
+        return SENT_AND_CLOSE  # without the last chunk: the app sees that the answer is cut
+    await pipe.write(b"", last=True)
+    return pipe.ended()

@@ -1,0 +1,79 @@
+"""Files changed → decode → build → swap, or keep the last good configuration and say why."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmroute.errors import ConfigError
+from llmroute.load import load
+from llmroute.runtime import EMPTY, Compiler, Runtime, local_key_sources
+from llmroute.telemetry import Telemetry
+
+INTERVAL = 0.5
+"""Seconds between looks at the files. Looking is a handful of `stat` calls; inotify does not see kubelet's symlink
+swaps on every filesystem."""
+
+Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+class Cell:
+    """Holds the Runtime in force. Requests that began with an older one keep it."""
+
+    __slots__ = ("runtime",)
+
+    def __init__(self) -> None:
+        self.runtime: Runtime = EMPTY
+
+
+class Watcher:
+    """Follows the route files and the keys, and swaps a new Runtime into the cell when either changed."""
+
+    def __init__(
+        self, files: Sequence[Path], secrets_dir: Path | None, compiler: Compiler, cell: Cell, telemetry: Telemetry
+    ) -> None:
+        self._files = files
+        self._secrets_dir = secrets_dir
+        self._compiler = compiler
+        self._cell = cell
+        self._telemetry = telemetry
+        self._stamp: Stamp = ()
+
+    def load(self) -> Runtime:
+        """Read the files and swap. Raises ConfigError; the cell is untouched then."""
+        self._stamp = self._look()
+        loaded = load(self._files)
+        runtime = self._compiler.build(loaded.routes, local_key_sources(loaded.secrets, self._secrets_dir))
+        self._cell.runtime = runtime
+        return runtime
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            self.tick()
+
+    def tick(self) -> None:
+        """One look at the files and the keys."""
+        if self._look() != self._stamp:
+            try:
+                runtime = self.load()
+            except ConfigError as error:
+                self._telemetry.rejected(error)
+            else:
+                self._telemetry.reloaded(runtime)
+            return
+        now = asyncio.get_running_loop().time()
+        for target in self._cell.runtime.targets():
+            if target.refresh_credential(now):
+                self._telemetry.credential_changed(target)
+
+    def _look(self) -> Stamp:
+        return tuple(map(_stamp, self._files))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size

@@ -1,0 +1,144 @@
+"""Rules about a declared LLMRoute that no type can say: each once: in CEL for the API server, in Python for the rest.
+
+Belongs here: what must hold within one LLMRoute. A rule among several routes, or of the world outside, does not.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from llmroute.spec import Declared, Duration, LLMRouteSpec, Objective, Target, Weights
+
+Path = tuple[str | int, ...]
+"""Fields as they are written (`fallbackTargets`), and indexes."""
+
+
+class Rule(Struct, frozen=True):
+    """What must hold of every value of type `on`.
+
+    `cel` sees the value as `self`, in a schema where absent and null are not the same: a field that may be null is
+    asked for with `has(self.x) && self.x != null`, which `given` spells. `broken` is its twin: where, seen from the
+    value, the rule is broken; nothing if it holds.
+    """
+
+    on: type
+    message: str
+    cel: str
+    broken: Callable[[Any], Iterable[Path]]
+
+
+def given(name: str) -> str:
+    """CEL: the nullable field is there."""
+    return f"(has(self.{name}) && dyn(self.{name}) != null)"
+
+
+NEEDS_URL = ("azure-openai", "openai-compatible")
+
+
+def _without_url(target: Target) -> Iterator[Path]:
+    if target.url is None and target.provider in NEEDS_URL:
+        yield ("url",)
+
+
+def _unknown_fallbacks(spec: LLMRouteSpec) -> Iterator[Path]:
+    names = {target.name for target in spec.targets}
+    for index, name in enumerate(spec.fallback_targets):
+        if name not in names:
+            yield "fallbackTargets", index
+
+
+def _repeated_fallbacks(spec: LLMRouteSpec) -> Iterator[Path]:
+    seen = Counter[str]()
+    for index, name in enumerate(spec.fallback_targets):
+        if seen[name]:
+            yield "fallbackTargets", index
+        seen[name] += 1
+
+
+def _only_fallbacks(spec: LLMRouteSpec) -> Iterator[Path]:
+    if all(target.name in spec.fallback_targets for target in spec.targets):
+        yield ("fallbackTargets",)
+
+
+def _unknown_passthrough(spec: LLMRouteSpec) -> Iterator[Path]:
+    if spec.passthrough is not None and all(target.name != spec.passthrough for target in spec.targets):
+        yield ("passthrough",)
+
+
+def _two_objectives(objective: Objective) -> Iterator[Path]:
+    if objective.priority is not None and objective.weights is not None:
+        yield ("weights",)
+
+
+def _no_weight(weights: Weights) -> Iterator[Path]:
+    if weights.latency + weights.cost + weights.quality == 0:
+        yield ()
+
+
+def _no_time(duration: Duration) -> Iterator[Path]:
+    if duration <= 0:
+        yield ()
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        Target,
+        "url is required for azure-openai and openai-compatible",
+        f"!(self.provider in {list(NEEDS_URL)}) || {given('url')}",
+        _without_url,
+    ),
+    Rule(
+        LLMRouteSpec,
+        "fallbackTargets names a target that is not in targets",
+        "!has(self.fallbackTargets) || self.fallbackTargets.all(f, self.targets.exists(t, t.name == f))",
+        _unknown_fallbacks,
+    ),
+    Rule(
+        LLMRouteSpec,
+        "fallbackTargets names a target twice",
+        "!has(self.fallbackTargets) || self.fallbackTargets.all(f, self.fallbackTargets.exists_one(other, other == f))",
+        _repeated_fallbacks,
+    ),
+    Rule(
+        LLMRouteSpec,
+        "at least one target must not be a fallback",
+        "!has(self.fallbackTargets) || self.targets.exists(t, !(t.name in self.fallbackTargets))",
+        _only_fallbacks,
+    ),
+    Rule(
+        LLMRouteSpec,
+        "passthrough names a target that is not in targets",
+        f"!{given('passthrough')} || self.targets.exists(t, t.name == self.passthrough)",
+        _unknown_passthrough,
+    ),
+    Rule(
+        Objective,
+        "give either a priority or weights, not both",
+        f"!({given('priority')} && {given('weights')})",
+        _two_objectives,
+    ),
+    Rule(
+        Weights,
+        "at least one weight must be above 0",
+        " || ".join(f"(has(self.{name}) && self.{name} > 0.0)" for name in ("latency", "cost", "quality")),
+        _no_weight,
+    ),
+    Rule(Duration, "a duration must be longer than nothing", "duration(self) > duration('0s')", _no_time),
+)
+
+
+def broken_rules(value: object, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """All places below `value` where a rule is broken, each with the rule's message."""
+    for rule in RULES:
+        if isinstance(value, rule.on):
+            for place in rule.broken(value):
+                yield (*path, *place), rule.message
+    if isinstance(value, Declared):
+        for field in msgspec.structs.fields(value):
+            yield from broken_rules(getattr(value, field.name), (*path, field.encode_name))
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from broken_rules(item, (*path, index))

@@ -1,0 +1,305 @@
+"""Compile what users declared into live parts, and swap them at once.
+
+Three kinds of things with three lives: the spec is frozen; a Runtime is compiled from it by one function and replaced
+as a whole; what was learned (`Learned`) outlives both, kept as long as route, target name, provider, model and URL
+stay the same.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from llmroute import dialects
+from llmroute.cache import SingleFlight, Store
+from llmroute.credentials import Credential, EnvironmentSource, FileSource, LiteralSource, Source
+from llmroute.errors import ConfigError, UnknownModel
+from llmroute.health import Health
+from llmroute.latency import Latency, Lengths, Window
+from llmroute.learning import Tally
+from llmroute.request import Dialect, InferenceRequest
+from llmroute.routing import Ask, Candidate, Candidates, Policy
+from llmroute.routing.ask import EVERYTHING_EXPRESSIBLE
+from llmroute.slots import Slots
+from llmroute.spec import LLMRoute, Target
+from llmroute.upstream import Origin, Pool, Upstream, build_head
+
+Secrets = Mapping[tuple[str, str], Mapping[str, bytes]]
+"""Secrets that stand in the loaded files: `(namespace, name)` → key → value."""
+
+DEFAULT_SECRET = "llmroute-credentials"
+
+
+class Learned:
+    """What attempts taught us about one target, and what is in flight to it; outlives reloads."""
+
+    __slots__ = ("health", "latency", "slots", "tally", "window")
+
+    def __init__(self, target: Target) -> None:
+        prior = target.prior
+        self.latency = Latency(
+            prior_ttft=prior.ttft if prior else None, prior_tps=prior.tokens_per_second if prior else None
+        )
+        self.health = Health(target.name)
+        self.window = Window()
+        self.slots = Slots()
+        self.tally = Tally()
+
+
+class LiveTarget:
+    """A target ready to be called: its pool, its request heads, its key, and what was learned of it."""
+
+    __slots__ = (
+        "_always",
+        "_heads",
+        "_host",
+        "_url",
+        "candidate",
+        "credential",
+        "learned",
+        "name",
+        "pool",
+        "profile",
+        "route",
+        "slots",
+        "spec",
+    )
+
+    def __init__(self, route: str, spec: Target, credential: Credential, learned: Learned, pool: Pool) -> None:
+        self.route = route
+        self.name = spec.name
+        self.spec = spec
+        self.profile = dialects.profile_for(spec.provider, spec.url)
+        self.credential = credential
+        self.learned = learned
+        self.slots = learned.slots
+        self.slots.limit = spec.max_concurrency
+        self.slots.wake()
+        self.pool = pool
+        self.pool.warm = max(self.pool.warm, spec.warm_connections)
+        self.candidate = Candidate(spec, learned.latency, learned.health, learned.slots)
+        self.candidate.keyless = not credential.available
+        self._url = spec.url or self.profile.default_url or ""
+        self._host = Origin.of(self._url).authority
+        self._heads: dict[str, bytes] = {}
+        self._always = [(f"{n}: ".encode(), f"{n}: {v}\r\n".encode()) for n, v in self.profile.always]
+
+    def head(self, request: InferenceRequest, length: int) -> bytes:
+        """The request head for a body of `length` bytes. Raises CredentialMissing."""
+        operation = request.operation
+        head = self._heads.get(operation.label)
+        if head is None:
+            path = dialects.url_path(self.profile, self._url, self.spec.model, operation)
+            head = build_head("POST", path, self._host, (("content-type", "application/json"), *IDENTITY))
+            self._heads[operation.label] = head = head + self.credential.line
+        extra = request.headers
+        if operation.dialect is self.profile.dialect:
+            extra += request.dialect_headers
+        for name, line in self._always:
+            if name not in extra:
+                extra += line
+        return b"%b%bcontent-length: %d\r\n\r\n" % (head, extra, length)
+
+    def passthrough_head(self, method: str, path: str, headers: bytes) -> bytes:
+        """The request head of another `/v1/*` path; `headers` are whole lines, the framing ones included."""
+        path = dialects.passthrough_path(self.profile, self._url, path)
+        head = build_head(method, path, self._host, IDENTITY) + self.credential.line
+        return b"%b%b\r\n" % (head, headers)
+
+    def refresh_credential(self, now: float) -> bool:
+        """Read the key again; True if it changed. A new key ends an ejection for the old one."""
+        changed = self.credential.refresh()
+        if changed:
+            self._heads.clear()
+            self.candidate.keyless = not self.credential.available
+            self.learned.health.reprieve(now)
+        return changed
+
+
+IDENTITY = (("accept-encoding", "identity"),)
+
+
+class LiveRoute:
+    """A route ready to serve."""
+
+    __slots__ = (
+        "_profiles",
+        "cache",
+        "candidates",
+        "declared",
+        "flights",
+        "key",
+        "lengths",
+        "name",
+        "namespace",
+        "passthrough",
+        "targets",
+    )
+
+    def __init__(
+        self, declared: LLMRoute, targets: Iterable[LiveTarget], cache: Store | None, lengths: Lengths
+    ) -> None:
+        spec = declared.spec
+        self.declared = declared
+        self.key = declared.key
+        self.name = declared.metadata.name
+        self.namespace = declared.metadata.namespace
+        self.targets = {target.name: target for target in targets}
+        self.candidates = Candidates(Policy(spec), tuple(target.candidate for target in self.targets.values()))
+        self.cache = cache
+        self.lengths = lengths
+        self.flights = SingleFlight()
+        self.passthrough = self.targets[spec.passthrough] if spec.passthrough else None
+        profiles: dict[dialects.Profile, list[str]] = {}
+        for target in self.targets.values():
+            profiles.setdefault(target.profile, []).append(target.name)
+        self._profiles = tuple(profiles.items())
+
+    def ask(self, request: InferenceRequest) -> Ask:
+        """The request as choosing sees it."""
+        peek, wishes = request.peek, request.wishes
+        inexpressible: dict[str, str] | None = None
+        for profile, names in self._profiles:
+            field = dialects.missing_for(profile, request)
+            if field is not None:
+                inexpressible = inexpressible or {}
+                inexpressible.update(dict.fromkeys(names, field))
+        return Ask(
+            operation=request.operation,
+            stream=peek.stream,
+            prompt_tokens=peek.prompt_tokens,
+            output_tokens=self.lengths.expected(request.operation, peek.max_output_tokens, wishes.expected_tokens),
+            needs=peek.needs,
+            wishes=wishes,
+            max_output_tokens=peek.max_output_tokens,
+            inexpressible=inexpressible or EVERYTHING_EXPRESSIBLE,
+        )
+
+    def speaks(self, dialect: Dialect) -> bool:
+        """Whether any target speaks the dialect."""
+        return any(target.profile.dialect is dialect for target in self.targets.values())
+
+    def passthrough_for(self, dialect: Dialect) -> LiveTarget | None:
+        """The declared pass-through target, else the first of the caller's dialect."""
+        if self.passthrough is not None:
+            return self.passthrough
+        return next((t for t in self.targets.values() if t.profile.dialect is dialect), None)
+
+
+class Runtime:
+    """All routes that this process serves, compiled. Never changed, only replaced."""
+
+    __slots__ = ("models", "revision", "routes")
+
+    def __init__(self, routes: tuple[LiveRoute, ...], revision: str) -> None:
+        self.routes = routes
+        self.revision = revision
+        self.models: dict[str, LiveRoute] = {}
+        for route in routes:
+            for model in route.declared.models:
+                rival = self.models.setdefault(model, route)
+                if rival is not route:
+                    raise ConfigError(f"model {model!r} is served by both {rival.key} and {route.key}")
+
+    def route_for(self, model: str) -> LiveRoute:
+        """The route that serves the model. Raises UnknownModel, which lists the known ones."""
+        route = self.models.get(model)
+        if route is None:
+            known = ", ".join(sorted(self.models)[:64]) or "none: no route is loaded"
+            raise UnknownModel(f"no route serves the model {model!r}; known models: {known}", param="model")
+        return route
+
+    def targets(self) -> Iterator[LiveTarget]:
+        """Every target of every route."""
+        for route in self.routes:
+            yield from route.targets.values()
+
+
+EMPTY = Runtime((), revision="none")
+
+
+class KeySources(Protocol):
+    """Where a target's key may be, in the order to look."""
+
+    def __call__(self, namespace: str, target: Target) -> tuple[Source, ...]:
+        """Sources of the target's key; empty where it needs none."""
+
+
+def local_key_sources(secrets: Secrets, secrets_dir: Path | None) -> KeySources:
+    """Secrets of the same file first, then `<secrets dir>/<name>/<key>`, then the environment variable `<key>`."""
+
+    def sources(namespace: str, target: Target) -> tuple[Source, ...]:
+        reference = target.credential.secret_ref if target.credential else None
+        key = reference.key if reference else dialects.PROFILES[target.provider].key_env
+        if key is None:
+            return ()
+        name = reference.name if reference else DEFAULT_SECRET
+        found: list[Source] = []
+        value = secrets.get((namespace, name), {}).get(key)
+        if value is not None:
+            found.append(LiteralSource(value, f"{name}/{key}"))
+        if secrets_dir is not None:
+            found.append(FileSource(secrets_dir / name / key))
+        found.append(EnvironmentSource(key))
+        return tuple(found)
+
+    return sources
+
+
+class Kept:
+    """What outlives a swap, by what must stay the same for it to be kept."""
+
+    def __init__(self) -> None:
+        self.targets: dict[tuple[str, str, str, str, str], Learned] = {}
+        self.lengths: dict[str, Lengths] = {}
+        self.caches: dict[str, Store] = {}
+
+
+class Compiler:
+    """Builds Runtimes, one after the other, from what is declared and what was learned before."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._kept = Kept()
+
+    def build(self, declared: Iterable[LLMRoute], keys: KeySources) -> Runtime:
+        """A new Runtime; nothing that serves now is touched if it fails. Raises ConfigError."""
+        declared = tuple(declared)
+        kept = Kept()
+        runtime = Runtime(tuple(self._route(route, keys, kept) for route in declared), revision_of(declared))
+        self._kept = kept
+        self._upstream.retain({target.pool.origin for target in runtime.targets()})
+        return runtime
+
+    def _route(self, declared: LLMRoute, keys: KeySources, kept: Kept) -> LiveRoute:
+        key, targets = declared.key, []
+        for target in declared.spec.targets:
+            profile = dialects.profile_for(target.provider, target.url)
+            url = target.url or profile.default_url
+            if url is None:
+                raise ConfigError(f"{target.provider} needs a url", where=f"{key}: target {target.name}")
+            identity = (key, target.name, target.provider, target.model, url)
+            learned = kept.targets[identity] = self._kept.targets.get(identity) or Learned(target)
+            sources = keys(declared.metadata.namespace, target)
+            credential = Credential(profile.auth_header, profile.auth_prefix, sources)
+            targets.append(LiveTarget(key, target, credential, learned, self._upstream.pool(Origin.of(url))))
+        lengths = kept.lengths[key] = self._kept.lengths.get(key) or Lengths()
+        return LiveRoute(declared, targets, self._cache(declared, kept), lengths)
+
+    def _cache(self, declared: LLMRoute, kept: Kept) -> Store | None:
+        cache = declared.spec.cache
+        if cache is None:
+            return None
+        store = self._kept.caches.get(declared.key)
+        if store is None or store.max_bytes != cache.max_bytes or store.ttl != cache.ttl:
+            store = Store(max_bytes=cache.max_bytes, ttl=cache.ttl)
+        kept.caches[declared.key] = store
+        return store
+
+
+def revision_of(declared: Iterable[LLMRoute]) -> str:
+    """A short name for exactly this configuration: 12 hex digits of a hash over what was declared."""
+    digest = hashlib.sha256()
+    for route in declared:
+        digest.update(repr(route).encode())
+    return digest.hexdigest()[:12]

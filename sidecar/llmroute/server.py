@@ -1,0 +1,73 @@
+"""The whole sidecar, composed on one screen."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from random import Random
+
+from aiohttp import web
+
+from llmroute.admin import Admin
+from llmroute.handlers import Proxy
+from llmroute.inbound import AppServer, listen
+from llmroute.learning import Learner
+from llmroute.reload import Cell, Watcher
+from llmroute.runtime import Compiler
+from llmroute.settings import Settings
+from llmroute.telemetry import Telemetry
+from llmroute.upstream import Upstream
+
+log = logging.getLogger("llmroute")
+
+
+class Sidecar:
+    """A running sidecar: `app_port` and `admin_port` are the ports in use."""
+
+    def __init__(self, cell: Cell, admin: Admin, server: AppServer, listeners: Sequence[asyncio.Server]) -> None:
+        self.cell = cell
+        self.app_port = 0
+        self.admin_port = 0
+        self._admin = admin
+        self._server = server
+        self._listeners = listeners
+
+    async def drain(self, longest: float) -> None:
+        """Take no new connections, let requests in flight end for at most `longest` seconds, then close."""
+        self._admin.draining = True
+        for listener in self._listeners:
+            listener.close()
+        self._server.pre_shutdown()
+        await self._server.shutdown(longest)
+
+
+@contextlib.asynccontextmanager
+async def sidecar(settings: Settings, files: Sequence[Path], rng: Random) -> AsyncIterator[Sidecar]:
+    """Start everything, in the order in which the parts need each other; stop it in the reverse order.
+
+    Raises ConfigError if the files or the addresses are wrong: nothing is left running then.
+    """
+    loop = asyncio.get_running_loop()
+    async with contextlib.AsyncExitStack() as stack:
+        telemetry = Telemetry(access_log=settings.access_log)
+        stack.callback(telemetry.close)  # last: what is logged while the rest stops is written too
+        upstream = Upstream(loop, ca_file=settings.ca_file)
+        stack.push_async_callback(upstream.aclose)  # after the servers: requests in flight need their connections
+        cell = Cell()
+        secrets_dir = Path(settings.secrets_dir) if settings.secrets_dir is not None else None
+        watcher = Watcher(files, secrets_dir, Compiler(upstream), cell, telemetry)
+        watcher.load()
+        proxy = Proxy(settings, cell, Learner(telemetry), telemetry, rng)
+        app_server = AppServer(proxy.handle, settings.header_timeout)
+        admin = Admin(cell, telemetry, loop.time)
+        admin_listeners, admin_port = await listen(web.Server(admin.handle), settings.admin_host, settings.admin_port)
+        for listener in admin_listeners:
+            stack.callback(listener.close)
+        app_listeners, app_port = await listen(app_server, settings.listen_host, settings.listen_port)
+        running = Sidecar(cell, admin, app_server, app_listeners)
+        running.app_port, running.admin_port = app_port, admin_port
+        stack.push_async_callback(running.drain, settings.drain_timeout)
+        watching = loop.create_task(watcher.run())
+        stack.callback(watching.cancel)
+        yield running
