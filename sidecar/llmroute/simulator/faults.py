@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 from email.utils import formatdate
 
+from llmroute.simulator.answers import Problem
 from llmroute.simulator.connection import Headers
 from llmroute.simulator.draws import Draw
 from llmroute.simulator.spec import ContextTooLong, CreditTooLow, Duration, Fault, Refused, Status
 from llmroute.simulator.timetable import is_open
-from llmroute.simulator.wire import Problem, Wire
+from llmroute.simulator.wire import Wire
 
 
 def choose(faults: Sequence[Fault], t: float, draw: Draw, purpose: str) -> Fault | None:

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from llmroute.simulator.answers import Reply
+from llmroute.simulator.answers import Problem, Reply
 from llmroute.simulator.connection import Connection, Headers, head
 from llmroute.simulator.pace import Pace
 from llmroute.simulator.spec import Drip, ErrorEvent, Fault, Malformed, Reset, Stall, Truncate
-from llmroute.simulator.wire import Problem, Wire
+from llmroute.simulator.wire import Wire
 
 _NEVER = 1 << 60
 
@@ -39,9 +39,8 @@ async def play_whole(connection: Connection, wire: Wire, reply: Reply, headers: 
 class Stream:
     """One streamed answer."""
 
-    def __init__(self, connection: Connection, wire: Wire, reply: Reply, fault: Fault | None) -> None:
+    def __init__(self, connection: Connection, reply: Reply, fault: Fault | None) -> None:
         self._connection = connection
-        self._wire = wire
         self._reply = reply
         self._fault = fault
         self._broken_at = _break_point(fault)
@@ -59,7 +58,8 @@ class Stream:
             return
         match self._fault:
             case ErrorEvent():
-                await self._write(self._wire.error_event(Problem(self._fault.status)))
+                if self._reply.error_event is not None:
+                    await self._write(self._reply.error_event(Problem(self._fault.status)))
                 self._connection.end()
             case Truncate(clean=True):
                 self._connection.end()

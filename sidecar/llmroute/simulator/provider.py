@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from llmroute.simulator import anthropic, faults, openai
-from llmroute.simulator.answers import BadAsk, Reply, compose
+from llmroute.simulator.answers import BadAsk, Problem
 from llmroute.simulator.capacity import Bucket, Engine
 from llmroute.simulator.connection import KEPT_BODY, Connection, Headers, Request
 from llmroute.simulator.draws import Draw, lognormal
@@ -15,20 +15,9 @@ from llmroute.simulator.play import Stream, play_whole, silence
 from llmroute.simulator.records import Records
 from llmroute.simulator.spec import BlackHole, Fault, ProviderSpec, Reset, Status
 from llmroute.simulator.temper import Temper
-from llmroute.simulator.wire import Direct, Problem, Wire
+from llmroute.simulator.wire import Outcome, Wire
 
 _WIRES: dict[str, Wire] = {"openai": openai.WIRE, "anthropic": anthropic.WIRE}
-
-
-class Verdict:
-    """What becomes of a request: a reply, or a problem."""
-
-    __slots__ = ("problem", "prompt_tokens", "reply")
-
-    def __init__(self, *, reply: Reply | None = None, problem: Problem | None = None, prompt_tokens: int = 0) -> None:
-        self.reply = reply
-        self.problem = problem
-        self.prompt_tokens = prompt_tokens
 
 
 class Provider:
@@ -103,44 +92,39 @@ class Provider:
             await asyncio.sleep(self.spec.round_trip)
         if isinstance(fault, Reset) and fault.after_tokens is None:
             connection.reset()
-        elif verdict.problem is not None:
+        elif isinstance(verdict, Problem):
             if isinstance(fault, Status) and fault.delay:
                 await asyncio.sleep(fault.delay)
-            self._reject(connection, verdict.problem, fault, draw)
-        elif verdict.reply is not None:
-            await self._reply(connection, verdict.reply, verdict.prompt_tokens, fault, draw)
+            self._reject(connection, verdict, fault, draw)
+        else:
+            await self._reply(connection, verdict, fault, draw)
 
-    def _judge(self, request: Request, fault: Fault | None, draw: Draw, now: float) -> Verdict:
+    def _judge(self, request: Request, fault: Fault | None, draw: Draw, now: float) -> Outcome | Problem:
         """Checks as a provider makes them, in its order: key, limit, path, headers, body."""
         wire = self._wire
         if self.spec.api_key is not None and wire.credential(request) != self.spec.api_key:
-            return Verdict(problem=wire.problems["unauthorized"](""))
+            return wire.problems["unauthorized"]("")
         if self._bucket is not None and not self._bucket.take(now):
-            return Verdict(problem=Problem(429))
+            return Problem(429)
         found = wire.find(request)
         if found is None:
-            return Verdict(problem=Problem(404, f"Unknown request URL: {request.method} {request.path}."))
+            return Problem(404, f"Unknown request URL: {request.method} {request.path}.")
         if (malady := wire.malady(request)) is not None:
-            return Verdict(problem=malady)
-        if request.size > KEPT_BODY and not isinstance(found[0], Direct):
-            return Verdict(problem=Problem(413))
+            return malady
         operation, model = found
+        if request.size > KEPT_BODY and operation.reads_body:
+            return Problem(413)
         try:
-            if isinstance(operation, Direct):
-                reply, prompt, asked = operation.answer(request, self.spec), 0, None
-            else:
-                ask = operation.read(request.body, model)
-                reply, prompt, asked = operation.write(compose(ask, self.spec, draw)), ask.prompt_tokens, ask.model
+            outcome = operation.perform(request, model, self.spec, draw)
         except BadAsk as error:
-            return Verdict(problem=Problem(400, error.message, param=error.param))
-        problem = self._objection(asked, prompt) or faults.problem(fault, wire, prompt)
-        return Verdict(reply=reply, problem=problem, prompt_tokens=prompt)
+            return Problem(400, error.message, param=error.param)
+        return self._objection(outcome) or faults.problem(fault, wire, outcome.prompt_tokens or 0) or outcome
 
-    def _objection(self, model: str | None, prompt_tokens: int) -> Problem | None:
-        if model is not None and self.spec.models is not None and model not in self.spec.models:
-            return self._wire.problems["unknown-model"](model)
-        if self.spec.context_window is not None and prompt_tokens > self.spec.context_window:
-            return self._wire.problems["context-too-long"](str(prompt_tokens))
+    def _objection(self, outcome: Outcome) -> Problem | None:
+        if outcome.model is not None and self.spec.models is not None and outcome.model not in self.spec.models:
+            return self._wire.problems["unknown-model"](outcome.model)
+        if self.spec.context_window is not None and (outcome.prompt_tokens or 0) > self.spec.context_window:
+            return self._wire.problems["context-too-long"](str(outcome.prompt_tokens))
         return None
 
     def _reject(self, connection: Connection, problem: Problem, fault: Fault | None, draw: Draw) -> None:
@@ -154,15 +138,14 @@ class Provider:
         self.records.began(problem.status)
         connection.send(problem.status, headers, self._wire.error_body(problem, _request_id(draw)))
 
-    async def _reply(
-        self, connection: Connection, reply: Reply, prompt_tokens: int, fault: Fault | None, draw: Draw
-    ) -> None:
+    async def _reply(self, connection: Connection, outcome: Outcome, fault: Fault | None, draw: Draw) -> None:
+        reply = outcome.reply
         headers = self._headers(reply.content_type, draw)
         self.records.began(200)
-        pace = self._pace(prompt_tokens, draw)
+        pace = self._pace(outcome.prompt_tokens, draw)
         try:
             if reply.frames or reply.closing:
-                stream = Stream(connection, self._wire, reply, fault)
+                stream = Stream(connection, reply, fault)
                 await stream.play(pace, headers, early_opening=self.spec.early_opening)
             else:
                 await pace.ready(reply.tokens + 1)
@@ -170,8 +153,10 @@ class Provider:
         finally:
             pace.leave()
 
-    def _pace(self, prompt_tokens: int, draw: Draw) -> Pace:
+    def _pace(self, prompt_tokens: int | None, draw: Draw) -> Pace:
         spec, now = self.spec, self._loop.time()
+        if prompt_tokens is None:
+            return FreePace(self._loop, now, None)
         if self._engine is not None and spec.batch is not None:
             work = spec.batch.base_work + spec.batch.prefill_work_per_token * prompt_tokens
             return self._engine.join(work * lognormal(spec.batch.sigma, draw.ttft))

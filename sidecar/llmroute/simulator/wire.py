@@ -1,38 +1,32 @@
-"""What a dialect is made of: operations on bodies, error bodies, header names. Types only; dialects fill them in."""
+"""What a dialect is made of: operations, error bodies, header names. Types only; the dialects fill them in."""
 
 from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from llmroute.simulator.answers import Answer, Ask, Reply
+from llmroute.simulator.answers import Answer, Ask, Problem, Reply
+from llmroute.simulator.composition import compose
 from llmroute.simulator.connection import Headers, Request
+from llmroute.simulator.draws import Draw
 from llmroute.simulator.spec import ProviderSpec
 
 
-class Problem(Struct, frozen=True):
-    """An error answer, before it has the dialect's words. `code` is the dialect's own name of it, if it has one."""
+class Outcome(Struct, frozen=True):
+    """What an operation makes of a request that it understands."""
 
-    status: int
-    message: str = ""
-    code: str | None = None
-    param: str | None = None
-
-
-class Generation(Struct, frozen=True):
-    """An operation that generates tokens. `read` takes the body and the model that the path names; raises BadAsk."""
-
-    read: Callable[[bytes, str | None], Ask]
-    write: Callable[[Answer], Reply]
+    reply: Reply
+    model: str | None = None
+    """The model that was asked for, if one was."""
+    prompt_tokens: int | None = None
+    """None: no model works for it, so it takes no time."""
 
 
-class Direct(Struct, frozen=True):
-    """An operation that generates none: request and provider to reply. Raises BadAsk."""
+class Operation(Struct, frozen=True):
+    """`perform` takes the request, the model that its path names, the provider and the luck; it raises BadAsk."""
 
-    answer: Callable[[Request, ProviderSpec], Reply]
-    prompt_tokens: Callable[[bytes], int] | None = None
-
-
-Operation = Generation | Direct
+    perform: Callable[[Request, str | None, ProviderSpec, Draw], Outcome]
+    reads_body: bool = True
+    """The body must have been kept whole."""
 
 
 class Wire(Struct, frozen=True):
@@ -43,13 +37,22 @@ class Wire(Struct, frozen=True):
     credential: Callable[[Request], str | None]
     """The key that the request carries where this dialect wants it."""
     malady: Callable[[Request], Problem | None]
-    """What is wrong with the request's headers."""
+    """What is wrong with the request's headers or query."""
     problems: Mapping[str, Callable[[str], Problem]]
     """unauthorized, unknown-model, credit-too-low, context-too-long: built from what the message should mention."""
     error_body: Callable[[Problem, str], bytes]
     """From the problem and the request id."""
-    error_event: Callable[[Problem], bytes]
     request_id: str
     """Name of the header with the request's id."""
     rate_headers: Callable[[int, int], Headers]
     """Headers that tell limit and remaining requests."""
+
+
+def generation(read: Callable[[bytes, str | None], Ask], write: Callable[[Answer], Reply]) -> Operation:
+    """An operation that generates tokens: `read` turns the body into an ask, `write` the answer into bytes."""
+
+    def perform(request: Request, model: str | None, spec: ProviderSpec, draw: Draw) -> Outcome:
+        ask = read(request.body, model)
+        return Outcome(write(compose(ask, spec, draw)), ask.model, ask.prompt_tokens)
+
+    return Operation(perform)

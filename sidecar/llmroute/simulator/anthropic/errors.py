@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
+from llmroute.simulator.answers import Problem
 from llmroute.simulator.connection import Headers
-from llmroute.simulator.wire import Problem
 
 _KINDS = {
     400: ("invalid_request_error", "The request is invalid."),

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from llmroute.simulator.answers import Answer, Call, Reply
+from llmroute.simulator.anthropic.errors import error_event
 from llmroute.simulator.anthropic.reading import signature
 
 STREAM = "text/event-stream; charset=utf-8"
@@ -40,7 +41,7 @@ def _stream(answer: Answer) -> Reply:
         delta={"stop_reason": _STOPS[answer.stop], "stop_sequence": None},
         usage={"output_tokens": answer.tokens},
     ) + event("message_stop")
-    return Reply(STREAM, opening, tuple(frames), closing, answer.tokens)
+    return Reply(STREAM, opening, tuple(frames), closing, answer.tokens, error_event)
 
 
 def _frames(answer: Answer) -> Iterator[bytes]:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 import orjson
 
+from llmroute.simulator.answers import Problem
 from llmroute.simulator.connection import Headers
-from llmroute.simulator.wire import Problem
 
 _KINDS = {
     400: ("invalid_request_error", None, "The request is invalid."),
@@ -37,22 +37,8 @@ PROBLEMS: Mapping[str, Callable[[str], Problem]] = {
 }
 
 
-def error_body(problem: Problem, request_id: str) -> bytes:
-    """The body of an error answer; the request id travels in a header only."""
-    return orjson.dumps({"error": _error(problem)})
-
-
-def error_event(problem: Problem) -> bytes:
-    """An error in the middle of a stream."""
-    return b"data: %b\n\n" % orjson.dumps({"error": _error(problem)})
-
-
-def rate_headers(limit: int, remaining: int) -> Headers:
-    """How OpenAI tells the state of a limit."""
-    return (("x-ratelimit-limit-requests", str(limit)), ("x-ratelimit-remaining-requests", str(remaining)))
-
-
-def _error(problem: Problem) -> dict[str, str | None]:
+def described(problem: Problem) -> dict[str, str | None]:
+    """The error object: message, type, param, code."""
     kind, code, message = _KINDS.get(problem.status, _SERVER)
     if problem.code == "insufficient_quota":
         kind = "insufficient_quota"
@@ -62,3 +48,18 @@ def _error(problem: Problem) -> dict[str, str | None]:
         "param": problem.param,
         "code": problem.code or code,
     }
+
+
+def error_body(problem: Problem, request_id: str) -> bytes:
+    """The body of an error answer; the request id travels in a header only."""
+    return orjson.dumps({"error": described(problem)})
+
+
+def error_event(problem: Problem) -> bytes:
+    """An error in the middle of a stream."""
+    return b"data: %b\n\n" % orjson.dumps({"error": described(problem)})
+
+
+def rate_headers(limit: int, remaining: int) -> Headers:
+    """How OpenAI tells the state of a limit."""
+    return (("x-ratelimit-limit-requests", str(limit)), ("x-ratelimit-remaining-requests", str(remaining)))

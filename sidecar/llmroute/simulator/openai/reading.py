@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from llmroute.simulator.answers import Ask, BadAsk, Tool, count_tokens
 
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
-_IMAGE = "x" * 340
+IMAGE = "x" * 340
 """An image counts as 85 tokens."""
 
 
@@ -178,4 +178,4 @@ def _texts(messages: Sequence[Message]) -> Iterator[str]:
         if isinstance(message.content, str):
             yield message.content
         for part in message.content if isinstance(message.content, list) else ():
-            yield _IMAGE if "image_url" in part else str(part.get("text", ""))
+            yield IMAGE if "image_url" in part else str(part.get("text", ""))

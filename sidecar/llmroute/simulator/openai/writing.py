@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from llmroute.simulator.answers import CREATED, Answer, Call, Reply
+from llmroute.simulator.openai.errors import error_event
 
 STREAM = "text/event-stream; charset=utf-8"
 JSON = "application/json"
@@ -48,7 +49,7 @@ def write_completion(answer: Answer) -> Reply:
 
     frames = (*(b"" for _ in answer.thoughts), *(frame(word, None) for word in answer.words))
     closing = frame("", answer.stop) + _usage_frame(answer, common) + _DONE
-    return Reply(STREAM, b"", frames, closing, answer.tokens)
+    return Reply(STREAM, b"", frames, closing, answer.tokens, error_event)
 
 
 def usage(answer: Answer) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def _stream_chat(answer: Answer) -> Reply:
     frames = tuple(frame(delta) if delta else b"" for delta in _deltas(answer))
     finish = b'"finish_reason":%b' % orjson.dumps(answer.stop)
     last = frame(b"{}").replace(b'"finish_reason":null', finish)
-    return Reply(STREAM, opening, frames, last + _usage_frame(answer, common) + _DONE, answer.tokens)
+    return Reply(STREAM, opening, frames, last + _usage_frame(answer, common) + _DONE, answer.tokens, error_event)
 
 
 def _deltas(answer: Answer) -> Iterator[bytes]:
