@@ -16,11 +16,11 @@ from llmroute.dialects.answers import (
     model_list,
     translate_error,
 )
-from llmroute.dialects.targets import answer_reader, encode, missing_for
 from llmroute.dialects.failures import Failure, classify
 from llmroute.dialects.peek import peek
 from llmroute.dialects.profiles import PROFILES, Profile, passthrough_path, profile_for, url_path
 from llmroute.dialects.reader import AnswerReader
+from llmroute.dialects.targets import answer_reader, encode, missing_for
 
 __all__ = [
     "PROFILES",

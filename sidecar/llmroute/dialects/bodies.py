@@ -7,13 +7,13 @@ from msgspec import Raw, Struct
 
 from llmroute.dialects.conversation import FINISH_OF_STOP
 from llmroute.dialects.failures import Failure, error_of, failure_in_answer, read_error
+from llmroute.dialects.fields import NULL
 from llmroute.dialects.usage import anthropic_counts, openai_usage
 from llmroute.errors import StreamBroken
 from llmroute.request import Dialect, Usage
 
 HOLD = 8 * 1024 * 1024
 """Bytes held until the answer is complete; a longer one is committed and passes through, without its usage."""
-_NULL = Raw(b"null")
 
 
 class _Choice(Struct):
@@ -22,7 +22,7 @@ class _Choice(Struct):
 
 class _Body(Struct):
     type: Any = None
-    usage: Raw = _NULL
+    usage: Raw = NULL
     error: Any = None
     choices: list[_Choice] | None = None
     stop_reason: Any = None
@@ -34,9 +34,20 @@ _bodies = msgspec.json.Decoder(_Body)
 class BodyReader:
     """An AnswerReader."""
 
-    __slots__ = ("_dialect", "_held", "_size", "content_frames", "ended", "failure", "finish", "first_content", "usage")
+    __slots__ = (
+        "_dialect",
+        "_held",
+        "_hold",
+        "_size",
+        "content_frames",
+        "ended",
+        "failure",
+        "finish",
+        "first_content",
+        "usage",
+    )
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, hold: int = HOLD) -> None:
         self.first_content = False
         self.usage: Usage | None = None
         self.content_frames = 0
@@ -46,14 +57,15 @@ class BodyReader:
         self._dialect = dialect
         self._held: list[bytes] = []
         self._size = 0
+        self._hold = hold
 
     def feed(self, chunk: bytes) -> bytes:
-        """See AnswerReader. Beyond HOLD the bytes are passed on as they come."""
+        """See AnswerReader. Beyond `hold` bytes they are passed on as they come."""
         if self.first_content:
             return chunk
         self._held.append(chunk)
         self._size += len(chunk)
-        if self._size <= HOLD:
+        if self._size <= self._hold:
             return b""
         self.first_content = True
         held, self._held = self._held, []

@@ -1,12 +1,15 @@
 """A body's top-level members, split by msgspec and otherwise undecoded; and where a member's value stands."""
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from llmroute.errors import BadRequest
+
+NULL = Raw(b"null")
+"""Default of a member that stays undecoded."""
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _text = msgspec.json.Decoder(str)
@@ -14,6 +17,8 @@ _ABSENT = (b"null", b"[]", b"{}", b'""', b"false")
 _LONGEST_ABSENT = 5
 _WHITESPACE = re.compile(rb"[ \t\r\n]*")
 _KEY = re.compile(rb'"(?:[^"\\]|\\.)*"', re.S)
+_PATH = re.compile(r" - at `\$\.?(.*?)`$")
+_T = TypeVar("_T")
 
 
 def split(body: bytes) -> dict[str, Raw]:
@@ -31,6 +36,11 @@ def split(body: bytes) -> dict[str, Raw]:
         raise BadRequest(f"the body is not valid UTF-8 (byte {error.start})") from error
     except RecursionError as error:
         raise BadRequest("the body is nested too deeply") from error
+
+
+def is_null(member: Raw) -> bool:
+    """Whether an undecoded member is null, or was absent and has `NULL` for its default."""
+    return bytes(member) == b"null"
 
 
 def raw(fields: dict[str, Raw], name: str) -> bytes:
@@ -52,6 +62,19 @@ def value(fields: dict[str, Raw], name: str) -> Any:
         return msgspec.json.decode(raw(fields, name))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"`{name}` is not valid JSON: {error}", param=name) from error
+
+
+def decode(decoder: msgspec.json.Decoder[_T], body: bytes | Raw) -> _T:
+    """A body as a type. Raises BadRequest naming the field that is not of it."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        path = _PATH.search(str(error))
+        where = path.group(1) if path else ""
+        reason = _PATH.sub("", str(error))
+        raise BadRequest(f"`{where}`: {reason}" if where else reason, param=where or None) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is not valid JSON: {error}") from error
 
 
 def text(fields: dict[str, Raw], name: str) -> str:

@@ -21,8 +21,9 @@ _SETS = tuple(
     frozenset(compress(_NAMES, (mask >> bit & 1 for bit in range(len(_NAMES))))) for mask in range(1 << len(_NAMES))
 )
 _STATEFUL = ("previous_response_id", "conversation", "background", "container", "prompt", "web_search_options")
-_CLIENT_TOOLS = tuple(
-    "function custom bash_ text_editor_ memory_ computer browser_ local_shell shell apply_patch".split()
+_CLIENT_TOOLS = (
+    *("function", "custom", "bash_", "text_editor_", "memory_", "computer", "browser_"),
+    *("local_shell", "shell", "apply_patch"),
 )
 """Beginnings of the types of tools that the app itself runs; any other type runs at the provider."""
 _WHERE_FORMAT_IS = (("response_format", ("type",)), ("text", ("format", "type")), ("output_config", ("format", "type")))

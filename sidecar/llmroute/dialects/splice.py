@@ -1,10 +1,15 @@
 """The body for a target of the app's own dialect: the app's bytes with `model` replaced, everything else untouched."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from llmroute.dialects import fields as members
 from llmroute.dialects.profiles import Profile
 from llmroute.request import Dialect, InferenceRequest, Operation
+
+Change = tuple[int, int, bytes]
+"""Bytes from start to end of the body, and what stands there instead."""
 
 _WITH_USAGE = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 _OPTIONS = b',"stream_options":{"include_usage":true}'
@@ -21,30 +26,33 @@ def adds_usage(request: InferenceRequest, profile: Profile) -> bool:
     )
 
 
-def splice(request: InferenceRequest, profile: Profile, model: str) -> bytes:
+def splice(request: InferenceRequest, profile: Profile, model: str, changes: Iterable[Change] = ()) -> bytes:
     """The app's body for `model`; streams get `stream_options.include_usage` where the provider knows it."""
     body = request.body
     peek = request.peek
     start = peek.model_at
     end = start + memoryview(peek.fields["model"]).nbytes
     name = msgspec.json.encode(model)
-    if not adds_usage(request, profile):
+    wanted = list(changes)
+    if adds_usage(request, profile):
+        if "stream_options" in peek.fields:
+            given = members.value(peek.fields, "stream_options")
+            options = {**(given if isinstance(given, dict) else {}), "include_usage": True}
+            wanted.append(change(request, "stream_options", msgspec.json.encode(options)))
+        else:
+            name += _OPTIONS
+    if not wanted:
         return b"".join((body[:start], name, body[end:]))
-    if "stream_options" not in peek.fields:
-        return b"".join((body[:start], name, _OPTIONS, body[end:]))
-    given = members.value(peek.fields, "stream_options")
-    options = msgspec.json.encode({**(given if isinstance(given, dict) else {}), "include_usage": True})
-    return replace(body, [(start, end, name), span(request, "stream_options", options)])
+    return _replaced(body, [(start, end, name), *wanted])
 
 
-def span(request: InferenceRequest, name: str, content: bytes) -> tuple[int, int, bytes]:
-    """Where the value of member `name` stands in the body, and what to put there."""
+def change(request: InferenceRequest, name: str, content: bytes) -> Change:
+    """The change that gives the top-level member `name` the value `content`."""
     at = members.member_at(request.body, request.peek.fields, name)
     return at, at + memoryview(request.peek.fields[name]).nbytes, content
 
 
-def replace(body: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
-    """`body` with each (start, end, content) put in place."""
+def _replaced(body: bytes, changes: list[Change]) -> bytes:
     pieces: list[bytes] = []
     at = 0
     for start, end, content in sorted(changes):

@@ -12,13 +12,10 @@ from llmroute.errors import StreamBroken
 from llmroute.request import Usage
 
 
-class StreamReader:
-    """An AnswerReader; a dialect adds how one of its frames is read."""
+class FrameReader:
+    """An AnswerReader that takes whole frames."""
 
     __slots__ = ("_blank", "_rest", "_seen", "content_frames", "ended", "failure", "finish", "first_content", "usage")
-
-    marks: ClassVar[tuple[bytes, ...]]
-    """What the frames that must be parsed contain. In text its quotes would be escaped, so it never stands there."""
 
     def __init__(self) -> None:
         self.first_content = False
@@ -37,25 +34,12 @@ class StreamReader:
             chunk = self._rest + chunk
         if chunk.endswith(self._blank):
             self._rest = b""
-        else:
-            end = sse.end_of_frames(chunk)
-            self._rest = chunk[end:]
-            if len(self._rest) > sse.MAX_FRAME:
-                raise StreamBroken(f"the target sent a frame of more than {sse.MAX_FRAME} bytes")
-            if not end:
-                return b""
-            chunk = chunk[:end]
-        if self.first_content and not self.ended and self.failure is None:
-            count = chunk.count(self._blank)
-            # Frames that do not end as JSON objects do are comments, [DONE], or broken.
-            if chunk.count(b"}" + self._blank) == count:
-                for mark in self.marks:
-                    if mark in chunk:
-                        break
-                else:
-                    self.content_frames += count
-                    return chunk
-        return self._parse(chunk)
+            return self.take(chunk)
+        end = sse.end_of_frames(chunk)
+        self._rest = chunk[end:]
+        if len(self._rest) > sse.MAX_FRAME:
+            raise StreamBroken(f"the target sent a frame of more than {sse.MAX_FRAME} bytes")
+        return self.take(chunk[:end]) if end else b""
 
     def close(self) -> bytes:
         """See AnswerReader."""
@@ -63,17 +47,34 @@ class StreamReader:
         relayed = b""
         if rest.strip() and not self.ended and self.failure is None:
             if not self._seen and rest.lstrip()[:1] in (b"{", b"["):
-                self._answer_without_frames(rest)
+                self._take_body(rest)
             else:  # closed before the last blank line: whether the frame is whole shows when it is parsed
-                relayed = self._parse(rest.rstrip(b"\r\n") + b"\n\n")
+                relayed = self.take(rest.rstrip(b"\r\n") + b"\n\n")
         if self.failure is None and not self.ended:
-            relayed += self._end_without_mark()
+            relayed += self.end_without_mark()
             self.end()
         return relayed
 
-    def read_frame(self, event: str, data: bytes) -> bool:
-        """Takes one frame that holds data; False if it must not be relayed. Raises StreamBroken if it is malformed."""
+    def take(self, chunk: bytes) -> bytes:
+        """Whole frames to bytes for the app."""
+        relayed = []
+        for frame in sse.frames(chunk):
+            if self.ended or self.failure is not None:
+                break
+            event, data = sse.parse(frame)
+            if data and not self._seen:
+                self._seen = True
+                self._blank = b"\r\n\r\n" if frame.endswith(b"\r\n\r\n") else b"\n\n"
+            relayed.append(self.take_frame(frame, event, data))
+        return b"".join(relayed)
+
+    def take_frame(self, frame: bytes, event: str, data: bytes) -> bytes:
+        """One frame to bytes for the app. Raises StreamBroken if it is malformed."""
         raise NotImplementedError
+
+    def end_without_mark(self) -> bytes:
+        """What to add for a target that closes without an end mark. Raises StreamBroken if that is no clean end."""
+        raise StreamBroken("the target closed the stream before its end")
 
     def content(self) -> None:
         """A frame held content."""
@@ -85,28 +86,40 @@ class StreamReader:
         self.ended = True
         self.first_content = True
 
-    def _parse(self, chunk: bytes) -> bytes:
-        relayed = []
-        for frame in sse.frames(chunk):
-            if self.ended or self.failure is not None:
-                break
-            event, data = sse.parse(frame)
-            if not data:
-                relayed.append(frame)
-                continue
-            if not self._seen:
-                self._seen = True
-                self._blank = b"\r\n\r\n" if frame.endswith(b"\r\n\r\n") else b"\n\n"
-            if self.read_frame(event, data):
-                relayed.append(frame)
-        return b"".join(relayed)
-
-    def _end_without_mark(self) -> bytes:
-        """What to add for a target that closes without an end mark. Raises StreamBroken if that is no clean end."""
-        raise StreamBroken("the target closed the stream before its end")
-
-    def _answer_without_frames(self, body: bytes) -> None:
+    def _take_body(self, body: bytes) -> None:
         error = read_error(body)
         if error is None:
             raise StreamBroken("the target answered a stream with something else")
         self.failure = failure_in_answer(error)
+
+
+class StreamReader(FrameReader):
+    """Relays frames as they are; a dialect adds how one is read."""
+
+    __slots__ = ()
+
+    marks: ClassVar[tuple[bytes, ...]]
+    """What the frames that must be parsed contain. In text its quotes would be escaped, so it never stands there."""
+
+    def take(self, chunk: bytes) -> bytes:
+        """See FrameReader."""
+        if self.first_content and not self.ended and self.failure is None:
+            blank = self._blank
+            count = chunk.count(blank)
+            # Frames that do not end as JSON objects do are comments, [DONE], or broken.
+            if chunk.count(b"}" + blank) == count:
+                for mark in self.marks:
+                    if mark in chunk:
+                        break
+                else:
+                    self.content_frames += count
+                    return chunk
+        return super().take(chunk)
+
+    def take_frame(self, frame: bytes, event: str, data: bytes) -> bytes:
+        """See FrameReader."""
+        return frame if not data or self.read_frame(event, data) else b""
+
+    def read_frame(self, event: str, data: bytes) -> bool:
+        """Takes one frame's data; False if the frame must not be relayed. Raises StreamBroken if it is malformed."""
+        raise NotImplementedError

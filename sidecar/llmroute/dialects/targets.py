@@ -1,38 +1,107 @@
-"""One request and its answer between an app and a target, which may speak different dialects."""
+"""What a target is sent for a request, and how its answer is read: as is in one dialect, translated between two."""
 
-from llmroute.dialects.anthropic.streams import MessageReader
+from functools import partial
+
+from llmroute.dialects import anthropic, openai
 from llmroute.dialects.bodies import BodyReader
-from llmroute.dialects.openai.streams import ChunkReader, EventReader
+from llmroute.dialects.conversation import Conversation
+from llmroute.dialects.fields import value
 from llmroute.dialects.profiles import Profile
 from llmroute.dialects.reader import AnswerReader
 from llmroute.dialects.splice import adds_usage, splice
-from llmroute.errors import Unsupported
-from llmroute.request import InferenceRequest, Operation
+from llmroute.dialects.translated import TranslatedBody, TranslatedStream
+from llmroute.errors import ClientError, Unsupported
+from llmroute.request import Dialect, InferenceRequest, Operation
 from llmroute.spec import Target
+
+_TRANSLATED = (Operation.CHAT, Operation.MESSAGES)
+_APP_NAMES = {
+    Dialect.OPENAI: {"format": "response_format"},
+    Dialect.ANTHROPIC: {"format": "output_config.format", "stop": "stop_sequences"},
+}
+"""Fields of our internal form as apps know them, where they differ."""
+_ANY_TARGET = Target(name="any", provider="openai-compatible", model="any")
+"""To ask what a profile can express, whatever the target's model."""
 
 
 def missing_for(profile: Profile, request: InferenceRequest) -> str | None:
-    """The field of the request that the profile's targets cannot express; None if they can answer it."""
+    """The field of the request that the profile's targets cannot express; None if they can answer it.
+
+    The path of the operation where the provider does not speak it at all.
+    """
     operation = request.operation
     if operation not in profile.operations:
         return operation.path
-    return None if operation.dialect is profile.dialect else operation.path
+    if operation.dialect is profile.dialect:
+        return None
+    try:
+        _translate(request, profile, _ANY_TARGET)
+    except ClientError as error:
+        return error.param or "body"
+    return None
 
 
 def encode(request: InferenceRequest, profile: Profile, target: Target) -> bytes:
-    """The body for `target`. Raises Unsupported where `missing_for` names a field."""
-    if request.operation.dialect is profile.dialect:
-        return splice(request, profile, target.model)
-    raise Unsupported(f"{profile.provider} cannot express the request", param=missing_for(profile, request))
+    """The body for `target`.
+
+    Raises Unsupported where `missing_for` names a field, and BadRequest for a body that its dialect does not allow.
+    """
+    operation = request.operation
+    if operation not in profile.operations:
+        raise Unsupported(f"{profile.provider} does not speak {operation.path}", param=operation.path)
+    if operation.dialect is not profile.dialect:
+        return _translate(request, profile, target)
+    if profile.dialect is Dialect.ANTHROPIC:
+        return splice(request, profile, target.model, anthropic.mend(request))
+    return splice(request, profile, target.model)
 
 
 def answer_reader(request: InferenceRequest, profile: Profile) -> AnswerReader:
     """A reader for the answer of one attempt."""
     operation = request.operation
+    if operation.dialect is not profile.dialect and operation in _TRANSLATED:
+        return _translating_reader(request, profile)
     if not request.peek.stream:
         return BodyReader(operation.dialect)
     if operation is Operation.MESSAGES:
-        return MessageReader()
+        return anthropic.MessageReader()
     if operation is Operation.RESPONSES:
-        return EventReader()
-    return ChunkReader(drops_usage=adds_usage(request, profile))
+        return openai.EventReader()
+    return openai.ChunkReader(drops_usage=adds_usage(request, profile))
+
+
+def _translate(request: InferenceRequest, profile: Profile, target: Target) -> bytes:
+    app = request.operation.dialect
+    try:
+        conversation = _read(request)
+        if profile.dialect is Dialect.ANTHROPIC:
+            return anthropic.write_request(conversation, profile, target)
+        return openai.write_request(conversation, profile, target)
+    except ClientError as error:
+        error.param = _APP_NAMES[app].get(error.param or "", error.param)
+        raise
+
+
+def _read(request: InferenceRequest) -> Conversation:
+    if request.operation is Operation.MESSAGES:
+        return anthropic.read_request(request.body, request.peek.fields)
+    return openai.read_request(request.body, request.peek.fields)
+
+
+def _translating_reader(request: InferenceRequest, profile: Profile) -> AnswerReader:
+    if profile.dialect is Dialect.ANTHROPIC:
+        if not request.peek.stream:
+            return TranslatedBody(Dialect.ANTHROPIC, anthropic.read_answer, openai.write_answer)
+        writer = openai.PieceWriter(include_usage=request.peek.include_usage)
+        return TranslatedStream(anthropic.PieceReader(), writer)
+    thinking = _asked_for_thinking(request)
+    if not request.peek.stream:
+        write = partial(anthropic.write_answer, thinking=thinking)
+        return TranslatedBody(Dialect.OPENAI, openai.read_answer, write)
+    events = anthropic.PieceWriter(thinking=thinking, prompt_tokens=request.peek.prompt_tokens)
+    return TranslatedStream(openai.PieceReader(), events)
+
+
+def _asked_for_thinking(request: InferenceRequest) -> bool:
+    thinking = value(request.peek.fields, "thinking")
+    return isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive")

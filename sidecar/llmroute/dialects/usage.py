@@ -93,6 +93,26 @@ def anthropic_counts(usage: Raw | bytes) -> AnthropicCounts:
         return AnthropicCounts()
 
 
+def as_openai(usage: Usage) -> dict[str, Any]:
+    """The `usage` member of a chat answer."""
+    return {
+        "prompt_tokens": usage.input,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.input + usage.output,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_input, "cache_write_tokens": usage.cache_written},
+    }
+
+
+def as_anthropic(usage: Usage) -> dict[str, Any]:
+    """The `usage` member of a message."""
+    return {
+        "input_tokens": max(usage.input - usage.cached_input - usage.cache_written, 0),
+        "output_tokens": usage.output,
+        "cache_read_input_tokens": usage.cached_input,
+        "cache_creation_input_tokens": usage.cache_written,
+    }
+
+
 def _number(*candidates: Any) -> int | None:
     for candidate in candidates:
         if isinstance(candidate, int | float) and not isinstance(candidate, bool):

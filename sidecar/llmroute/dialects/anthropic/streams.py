@@ -7,11 +7,10 @@ from msgspec import Raw, Struct
 
 from llmroute.dialects.conversation import FINISH_OF_STOP
 from llmroute.dialects.failures import error_of, failure_in_answer
+from llmroute.dialects.fields import NULL
 from llmroute.dialects.streams import StreamReader
 from llmroute.dialects.usage import AnthropicCounts, anthropic_counts
 from llmroute.errors import StreamBroken
-
-_NULL = Raw(b"null")
 
 
 class _Delta(Struct):
@@ -30,7 +29,7 @@ class _Block(Struct):
 
 
 class _Message(Struct):
-    usage: Raw = _NULL
+    usage: Raw = NULL
 
 
 class _Event(Struct):
@@ -38,7 +37,7 @@ class _Event(Struct):
     delta: _Delta | None = None
     content_block: _Block | None = None
     message: _Message | None = None
-    usage: Raw = _NULL
+    usage: Raw = NULL
     error: Any = None
 
 

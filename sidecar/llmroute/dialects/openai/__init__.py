@@ -3,3 +3,20 @@
 Readers for apps of this dialect, and the adapter between its requests and answers and our internal form. Nothing here
 knows the other dialect.
 """
+
+from llmroute.dialects.openai.answers import read_answer, write_answer
+from llmroute.dialects.openai.asking import write_request
+from llmroute.dialects.openai.pieces import PieceReader, PieceWriter
+from llmroute.dialects.openai.requests import read_request
+from llmroute.dialects.openai.streams import ChunkReader, EventReader
+
+__all__ = [
+    "ChunkReader",
+    "EventReader",
+    "PieceReader",
+    "PieceWriter",
+    "read_answer",
+    "read_request",
+    "write_answer",
+    "write_request",
+]

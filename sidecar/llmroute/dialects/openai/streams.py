@@ -7,12 +7,12 @@ import msgspec
 from msgspec import Raw, Struct
 
 from llmroute.dialects.failures import error_of, failure_in_answer
+from llmroute.dialects.fields import NULL
 from llmroute.dialects.streams import StreamReader
 from llmroute.dialects.usage import openai_usage
 from llmroute.errors import StreamBroken
 
 DONE = b"[DONE]"
-_NULL = Raw(b"null")
 _T = TypeVar("_T")
 
 
@@ -35,12 +35,12 @@ class _Choice(Struct):
 
 class _Chunk(Struct):
     choices: list[_Choice] | None = None
-    usage: Raw = _NULL
+    usage: Raw = NULL
     error: Any = None
 
 
 class _Response(Struct):
-    usage: Raw = _NULL
+    usage: Raw = NULL
     error: Any = None
     incomplete_details: Any = None
 
@@ -92,7 +92,7 @@ class ChunkReader(StreamReader):
             self.failure = failure_in_answer(error_of(chunk.error if chunk.error is not None else {}))
             return False
         choices = chunk.choices or ()
-        usage = None if chunk.usage is _NULL else openai_usage(chunk.usage)
+        usage = None if chunk.usage is NULL else openai_usage(chunk.usage)
         if usage is not None:
             self.usage = usage
         for choice in choices:
@@ -102,9 +102,10 @@ class ChunkReader(StreamReader):
                 self.content()
         return not (self._drops_usage and usage is not None and not choices)
 
-    def _end_without_mark(self) -> bytes:
+    def end_without_mark(self) -> bytes:
+        """See FrameReader."""
         if self.finish is None:
-            return super()._end_without_mark()
+            return super().end_without_mark()
         return b"data: [DONE]\n\n"
 
 

@@ -1,0 +1,100 @@
+"""Readers of answers from a target of the other dialect, through our internal form."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from llmroute.dialects.bodies import BodyReader
+from llmroute.dialects.conversation import (
+    Answer,
+    CallPiece,
+    CallStarted,
+    Counted,
+    Ended,
+    Finished,
+    Piece,
+    Started,
+    TextPiece,
+    ThinkingPiece,
+)
+from llmroute.dialects.failures import Failure
+from llmroute.dialects.streams import FrameReader
+from llmroute.errors import StreamBroken
+from llmroute.request import Dialect
+
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes of an answer that is held to be translated."""
+_CONTENT = (TextPiece, ThinkingPiece, CallStarted, CallPiece)
+
+
+class PieceReader(Protocol):
+    """A dialect's frames to pieces."""
+
+    def read(self, event: str, data: bytes) -> list[Piece] | Failure:
+        """The pieces of one frame. Raises StreamBroken if it is not JSON."""
+        ...
+
+
+class PieceWriter(Protocol):
+    """Pieces to a dialect's frames."""
+
+    def write(self, piece: Piece) -> bytes:
+        """Frames for one piece; b"" for one that is kept until the end."""
+        ...
+
+
+class TranslatedStream(FrameReader):
+    """An AnswerReader of streams."""
+
+    __slots__ = ("_reader", "_writer")
+
+    def __init__(self, reader: PieceReader, writer: PieceWriter) -> None:
+        super().__init__()
+        self._reader = reader
+        self._writer = writer
+
+    def take_frame(self, frame: bytes, event: str, data: bytes) -> bytes:
+        """See FrameReader."""
+        pieces = self._reader.read(event, data) if data else []
+        if isinstance(pieces, Failure):
+            self.failure = pieces
+            return b""
+        if any(isinstance(piece, _CONTENT) for piece in pieces):
+            self.content()
+        return b"".join([self._take(piece) for piece in pieces])
+
+    def end_without_mark(self) -> bytes:
+        """See FrameReader."""
+        return super().end_without_mark() if self.finish is None else self._take(Ended())
+
+    def _take(self, piece: Piece) -> bytes:
+        if isinstance(piece, Finished):
+            self.finish = piece.finish
+        elif isinstance(piece, Counted | Started):
+            self.usage = piece.usage
+        elif isinstance(piece, Ended):
+            self.end()
+        return self._writer.write(piece)
+
+
+class TranslatedBody(BodyReader):
+    """An AnswerReader of bodies."""
+
+    __slots__ = ("_read_answer", "_write_answer")
+
+    def __init__(
+        self, dialect: Dialect, read_answer: Callable[[bytes], Answer], write_answer: Callable[[Answer], bytes]
+    ) -> None:
+        super().__init__(dialect, hold=MAX_BODY)
+        self._read_answer = read_answer
+        self._write_answer = write_answer
+
+    def feed(self, chunk: bytes) -> bytes:
+        """See AnswerReader. Raises StreamBroken for an answer of more than MAX_BODY bytes."""
+        if super().feed(chunk):
+            raise StreamBroken(f"the target's answer has more than {MAX_BODY} bytes")
+        return b""
+
+    def close(self) -> bytes:
+        """See AnswerReader."""
+        body = super().close()
+        return body if self.failure is not None else self._write_answer(self._read_answer(body))
