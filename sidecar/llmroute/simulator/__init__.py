@@ -19,6 +19,8 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
+
 from llmroute.errors import ConfigError
 from llmroute.simulator.fleet import Fleet, Member
 from llmroute.simulator.spec import FleetSpec, load
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """`llmroute simulate FILE`: serves until SIGINT or SIGTERM. 2 for a wrong file."""
     try:
-        asyncio.run(simulate(_read(args.file)))
+        uvloop.run(simulate(_read(args.file)))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -61,6 +61,8 @@ class Ask(Struct, frozen=True, kw_only=True):
     """None: the provider decides."""
     include_usage: bool = False
     choices: int = 1
+    stops: tuple[str, ...] = ()
+    """Texts at which the answer ends."""
     continues: str | None = None
     """The response that this one follows."""
 
@@ -84,7 +86,9 @@ class Answer(Struct, frozen=True, kw_only=True):
     words: tuple[str, ...] = ()
     calls: tuple[Call, ...] = ()
     stop: str = "stop"
-    """stop | length | tool_calls"""
+    """stop | length | tool_calls | stop_sequence | refusal"""
+    stopped_by: str | None = None
+    """The stop sequence that was met."""
     cached_tokens: int = 0
 
     @property

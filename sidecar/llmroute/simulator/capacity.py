@@ -94,6 +94,8 @@ class Engine:
 
     def next_at(self) -> float | None:
         """When someone will be due if nothing changes before."""
+        while self._due and self._due[0][2] not in self._serving:
+            heapq.heappop(self._due)
         return self._now + max(self._due[0][0] - self._clock, 0.0) / self._rate() if self._due else None
 
     def _admit(self, ticket: Ticket) -> None:

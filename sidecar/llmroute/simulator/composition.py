@@ -13,6 +13,8 @@ _PROSE = (
     "the quick route finds a calm target while slow rivals wait and every token of this answer comes from "
     "a provider that is only simulated so nothing here means much but it reads like prose and has a length "
 )
+_REFUSED = "refuse to answer"
+"""Whoever says so gets an answer that stops for reasons of policy."""
 _WORDS = tuple(f"{word} " for word in _PROSE.split())
 
 
@@ -43,8 +45,11 @@ def compose(ask: Ask, spec: ProviderSpec, draw: Draw) -> Answer:
     else:
         wanted = max(1, round(spec.output_tokens.median * lognormal(spec.output_tokens.sigma, draw.length)))
         words = _prose(min(wanted, allowance + 1), draw.number)
-    stop = "stop" if len(words) <= allowance else "length"
-    return msgspec.structs.replace(common, words=words[: max(allowance, 0)], stop=stop)
+    words, met = _until(words, ask.stops)
+    stop = "length" if len(words) > allowance else "stop_sequence" if met else "stop"
+    if _REFUSED in ask.text.lower():
+        stop = "refusal"
+    return msgspec.structs.replace(common, words=words[: max(allowance, 0)], stop=stop, stopped_by=met)
 
 
 def called_tools(ask: Ask) -> Sequence[Tool]:
@@ -84,6 +89,22 @@ def _prose(count: int, number: int) -> tuple[str, ...]:
     rounds = (start + count) // len(_WORDS) + 1
     words = (_WORDS * rounds)[start : start + count]
     return (*words[:-1], words[-1].rstrip()) if words else ()
+
+
+def _until(words: tuple[str, ...], stops: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
+    """The words before the first of these texts, and that text."""
+    text = "".join(words)
+    found = [(position, stop) for stop in stops if (position := text.find(stop)) >= 0]
+    if not found:
+        return words, None
+    end, met = min(found)
+    kept: list[str] = []
+    for word in words:
+        kept.append(word[:end])
+        end -= len(word)
+        if end <= 0:
+            break
+    return tuple(filter(None, kept)), met
 
 
 def _pieces(text: str) -> tuple[str, ...]:

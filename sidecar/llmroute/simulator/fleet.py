@@ -1,7 +1,7 @@
 """All providers of a file, running: the listeners, their timetables, and the commands that reach any of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,7 +24,7 @@ class Member:
         self._fleet = fleet
         self._loop = loop
         self._temper = Temper(spec, fleet.started)
-        self._provider = Provider(spec, fleet.seed, self._temper, loop)
+        self._provider = Provider(spec, fleet.spec.seed, self._temper, loop)
         self._listener = Listener(spec.host, spec.port, lambda: Connection(self, loop))
         self._gate = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -128,10 +128,10 @@ class Fleet(Mapping[str, Member]):
     """Providers by name. Made by `Fleet.start`."""
 
     def __init__(self, spec: FleetSpec) -> None:
-        self.seed = spec.seed
+        self.spec = spec
         self.started = asyncio.get_running_loop().time()
         """The zero of all windows, on the loop's clock."""
-        self._members = {provider.name: Member(provider, self) for provider in spec.providers}
+        self._members: dict[str, Member] = {}
 
     @classmethod
     @asynccontextmanager
@@ -139,7 +139,8 @@ class Fleet(Mapping[str, Member]):
         """A fleet on the running loop, from its spec or from YAML. Raises ConfigError, also for a port in use."""
         fleet = cls(load(spec) if isinstance(spec, str) else spec)
         try:
-            for member in fleet.values():
+            for provider in fleet.spec.providers:
+                member = fleet._members[provider.name] = Member(provider, fleet)
                 await member.turn()
             yield fleet
         finally:
@@ -153,7 +154,7 @@ class Fleet(Mapping[str, Member]):
             known = ", ".join(self._members)
             raise ConfigError(f"no provider is called {name!r}; there are {known}") from None
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._members)
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from llmroute.simulator.connection import Request
 
 _KEPT_REQUESTS = 100
-_KEPT_BODY = 1024 * 1024
+_KEPT_BYTES = 64 * 1024 * 1024
 _CREDENTIALS = {b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie", b"proxy-authorization"}
 
 
@@ -35,7 +35,8 @@ class Records:
 
     def __init__(self) -> None:
         self.stats = Stats()
-        self._last: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
+        self._last: deque[Request] = deque()
+        self._kept = 0
 
     def arrived(self, request: Request) -> None:
         """Counts a request and keeps it among the last."""
@@ -44,6 +45,9 @@ class Records:
             self.stats.bodies += 1
             self.stats.body_bytes += request.size
         self._last.append(request)
+        self._kept += len(request.body)
+        while self._kept > _KEPT_BYTES or len(self._last) > _KEPT_REQUESTS:
+            self._kept -= len(self._last.popleft().body)
 
     def began(self, status: int) -> None:
         """An answer with this status begins."""
@@ -69,7 +73,7 @@ class Records:
                 "path": request.path,
                 "query": request.query,
                 "headers": redacted(request),
-                "body": request.body[:_KEPT_BODY].decode(errors="replace"),
+                "body": request.body.decode(errors="replace"),
                 "size": request.size,
             }
             for request in list(self._last)[-count:]

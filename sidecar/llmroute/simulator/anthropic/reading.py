@@ -80,6 +80,7 @@ class Body(Struct):
     tools: list[Declaration] | None = None
     tool_choice: Choice | None = None
     thinking: Thinking | None = None
+    stop_sequences: list[str] | None = None
     output_config: OutputConfig | None = None
 
 
@@ -132,6 +133,7 @@ def read_messages(body: bytes, model: str | None) -> Ask:
         answered=any(block.type == "tool_result" for block in last.blocks),
         schema=_schema(asked.output_config),
         thinking=thinking,
+        stops=tuple(asked.stop_sequences or ()),
     )
 
 

@@ -12,6 +12,7 @@ from llmroute.simulator.anthropic.reading import signature
 STREAM = "text/event-stream; charset=utf-8"
 JSON = "application/json"
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+"""Other reasons have the same name."""
 
 
 def write_message(answer: Answer) -> Reply:
@@ -24,7 +25,7 @@ def write_message(answer: Answer) -> Reply:
     if answer.words:
         content.append({"type": "text", "text": "".join(answer.words)})
     content += [_call(call) for call in answer.calls]
-    message = _message(answer, content, _STOPS[answer.stop], answer.tokens)
+    message = _message(answer, content, _stop_reason(answer), answer.tokens)
     return Reply(JSON, orjson.dumps(message), tokens=answer.tokens)
 
 
@@ -38,7 +39,7 @@ def _stream(answer: Answer) -> Reply:
     frames = list(_frames(answer))
     closing = event(
         "message_delta",
-        delta={"stop_reason": _STOPS[answer.stop], "stop_sequence": None},
+        delta={"stop_reason": _stop_reason(answer), "stop_sequence": answer.stopped_by},
         usage={"output_tokens": answer.tokens},
     ) + event("message_stop")
     return Reply(STREAM, opening, tuple(frames), closing, answer.tokens, error_event)
@@ -84,7 +85,7 @@ def _message(answer: Answer, content: list[dict[str, Any]], stop: str | None, ou
         "model": answer.ask.model,
         "content": content,
         "stop_reason": stop,
-        "stop_sequence": None,
+        "stop_sequence": answer.stopped_by if stop is not None else None,
         "usage": {
             "input_tokens": answer.ask.prompt_tokens - answer.cached_tokens,
             "cache_creation_input_tokens": 0,
@@ -92,6 +93,10 @@ def _message(answer: Answer, content: list[dict[str, Any]], stop: str | None, ou
             "output_tokens": output_tokens,
         },
     }
+
+
+def _stop_reason(answer: Answer) -> str:
+    return _STOPS.get(answer.stop, answer.stop)
 
 
 def _thinking(answer: Answer) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class Body(Struct):
     parallel_tool_calls: bool | None = True
     response_format: Format | None = None
     n: int | None = 1
+    stop: str | list[str] | None = None
 
 
 def decode(body: bytes, kind: type[Any]) -> Any:
@@ -146,6 +147,7 @@ def _ask(asked: Body, model: str | None, **rest: Any) -> Ask:
         parallel=asked.parallel_tool_calls is not False,
         include_usage=asked.stream_options is not None and asked.stream_options.include_usage,
         choices=max(asked.n or 1, 1),
+        stops=(asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ()),
         **rest,
     )
 

@@ -23,7 +23,7 @@ def write_chat(answer: Answer) -> Reply:
     if answer.calls:
         message["tool_calls"] = [_call(call) for call in answer.calls]
     choices = [
-        {"index": number, "message": message, "logprobs": None, "finish_reason": answer.stop}
+        {"index": number, "message": message, "logprobs": None, "finish_reason": finish_reason(answer)}
         for number in range(answer.ask.choices)
     ]
     body = {**_common(answer, "chat.completion", "chatcmpl"), "choices": choices, "usage": usage(answer)}
@@ -35,7 +35,7 @@ def write_completion(answer: Answer) -> Reply:
     common = _common(answer, "text_completion", "cmpl")
     if not answer.ask.stream:
         choices = [
-            {"index": number, "text": "".join(answer.words), "logprobs": None, "finish_reason": answer.stop}
+            {"index": number, "text": "".join(answer.words), "logprobs": None, "finish_reason": finish_reason(answer)}
             for number in range(answer.ask.choices)
         ]
         return Reply(JSON, orjson.dumps({**common, "choices": choices, "usage": usage(answer)}), tokens=answer.tokens)
@@ -48,8 +48,13 @@ def write_completion(answer: Answer) -> Reply:
         return b"data: %b\n\n" % orjson.dumps({**common, "choices": choices})
 
     frames = (*(b"" for _ in answer.thoughts), *(frame(word, None) for word in answer.words))
-    closing = frame("", answer.stop) + _usage_frame(answer, common) + _DONE
+    closing = frame("", finish_reason(answer)) + _usage_frame(answer, common) + _DONE
     return Reply(STREAM, b"", frames, closing, answer.tokens, error_event)
+
+
+def finish_reason(answer: Answer) -> str:
+    """Why the answer ends, in this dialect's words."""
+    return {"stop_sequence": "stop", "refusal": "content_filter"}.get(answer.stop, answer.stop)
 
 
 def usage(answer: Answer) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def _stream_chat(answer: Answer) -> Reply:
 
     opening = frame(b'{"role":"assistant","content":"","refusal":null}')
     frames = tuple(frame(delta) if delta else b"" for delta in _deltas(answer))
-    finish = b'"finish_reason":%b' % orjson.dumps(answer.stop)
+    finish = b'"finish_reason":%b' % orjson.dumps(finish_reason(answer))
     last = frame(b"{}").replace(b'"finish_reason":null', finish)
     return Reply(STREAM, opening, frames, last + _usage_frame(answer, common) + _DONE, answer.tokens, error_event)
 
