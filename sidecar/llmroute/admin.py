@@ -3,6 +3,7 @@ configuration is in force, never whether a provider is well."""
 
 import ipaddress
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -21,10 +22,9 @@ STATUS_WINDOW = 300.0
 class Admin:
     """Answers the admin port."""
 
-    def __init__(self, cell: Cell, telemetry: Telemetry, now: Callable[[], float]) -> None:
+    def __init__(self, cell: Cell, telemetry: Telemetry) -> None:
         self._cell = cell
         self._telemetry = telemetry
-        self._now = now
         self.draining = False
         self._pages: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
             "/livez": self._livez,
@@ -94,7 +94,7 @@ class Admin:
         return status
 
     def _target(self, target: LiveTarget, attempts: int) -> dict[str, Any]:
-        now, learned = self._now(), target.learned
+        now, learned = monotonic(), target.learned
         health, tally = learned.health, learned.tally
         limited = health.limited_until
         return {

@@ -1,7 +1,7 @@
 """Choose → exchange → observe → again, before the commit point only."""
 
-import asyncio
 from random import Random
+from time import monotonic
 
 import msgspec
 
@@ -56,10 +56,9 @@ class Attempts:
         Raises the last attempt's AttemptError when no further attempt is allowed, a RoutingError or ClientError when
         none could be made.
         """
-        now = asyncio.get_running_loop().time
-        self._budget.request(now())
+        self._budget.request(monotonic())
         while True:
-            exchange = self._next(now())
+            exchange = self._next(monotonic())
             try:
                 return await exchange.start()
             except AttemptError as error:
@@ -68,7 +67,7 @@ class Attempts:
                 if failure_of(exchange) is Outcome.CONTEXT_TOO_LONG:
                     window = exchange.target.spec.context_window or self._ask.prompt_tokens
                     self._ask = msgspec.structs.replace(self._ask, window_above=window)
-                if not self._may_go_on(exchange, error, now()):
+                if not self._may_go_on(exchange, error, monotonic()):
                     raise
 
     def _next(self, now: float) -> Exchange:

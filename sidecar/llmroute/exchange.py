@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from llmroute import dialects
@@ -107,10 +108,6 @@ class Exchange:
         """A large non-stream that is relayed without being looked at: its tokens are not known."""
         self._waits_since = 0.0
 
-    def now(self) -> float:
-        """Seconds on the clock that all instants of the exchange are on."""
-        return self._loop.time()
-
     @property
     def first_content_at(self) -> float | None:
         """Instant of a stream's first content."""
@@ -163,13 +160,13 @@ class Exchange:
 
     async def _send(self) -> "Response":
         """A slot, then a connection, then the request written."""
-        target, entered = self.target, self._loop.time()
+        target, entered = self.target, monotonic()
         await target.slots.acquire()
         self._waits_since = entered
-        now = self._loop.time()
+        now = monotonic()
         self.queued = now - entered
         body = dialects.encode(self.request, target.profile, target.spec)
-        head = target.head(self.request, len(body))
+        head = target.head(self.request)
         self.response = response = await target.pool.send(head, body, connect_timeout=self._timeouts.connect)
         written = response.written_at
         self._waits_since = written
@@ -179,7 +176,7 @@ class Exchange:
         if self.request.deadline is not None:
             limit = min(limit, self.request.deadline)
         self._deadline = limit
-        self._timer = self._loop.call_at(limit, self._expire)
+        self._timer = self._loop.call_later(limit - written, self._expire)
         return response
 
     async def _whole_answer(self, response: "Response") -> bytes:
@@ -262,14 +259,14 @@ class Exchange:
         """The timer fired: either a wait is over its limit, or the answer moved on and the timer is set anew."""
         response = self.response
         assert response is not None
-        now = self._loop.time()
+        now = monotonic()
         if self._committed:
             if not self.request.stream or not self._reading:
                 self._deadline = now + self._timeouts.between_tokens  # the app is slow, not the target
             else:
                 self._deadline = response.last_byte_at + self._timeouts.between_tokens
         if now < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._expire)
+            self._timer = self._loop.call_later(self._deadline - now, self._expire)
             return
         self._timer = None
         response.abort(self._timeout_error(now - response.written_at))
@@ -306,7 +303,7 @@ class Exchange:
         """Whether the app's own deadline ended the wait before the route's timeout did: no fault of the target."""
         if not isinstance(error, TotalTimeout) or self.request.deadline is None or self.response is None:
             return False
-        return self._loop.time() - self.response.written_at < self._timeouts.total
+        return monotonic() - self.response.written_at < self._timeouts.total
 
     def finish(self, outcome: Outcome, retry_after: float | None = None) -> None:
         """Give everything back and emit the Observation; only the first call counts."""
@@ -314,7 +311,7 @@ class Exchange:
             return
         if self._timer is not None:
             self._timer.cancel()
-        now = self._loop.time()
+        now = monotonic()
         response = self.response
         if response is not None:
             response.release()

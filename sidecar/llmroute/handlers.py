@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable
 from random import Random
+from time import monotonic
 
 import msgspec
 from aiohttp import web
@@ -22,7 +23,7 @@ from llmroute.learning import Learner
 from llmroute.relay import EVENT_STREAM, JSON, Relay, line, send_whole, upstream_lines
 from llmroute.reload import Cell
 from llmroute.request import Dialect, InferenceRequest, Observation, Operation, RequestEnded
-from llmroute.routing import explain
+from llmroute.routing import choose, explain
 from llmroute.runtime import LiveRoute
 from llmroute.settings import Settings
 from llmroute.telemetry import Telemetry
@@ -45,8 +46,7 @@ class Proxy:
         self.rng = rng
         self.gate = Gate(settings)
         self.buffers = BufferBudget(settings.max_buffer)
-        self.now = asyncio.get_running_loop().time
-        self.retries = RetryBudget(self.now())
+        self.retries = RetryBudget(monotonic())
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's entry: one Visit per request."""
@@ -78,7 +78,7 @@ class Visit:
     def __init__(self, proxy: Proxy, request: web.BaseRequest) -> None:
         self._proxy = proxy
         self._request = request
-        self._arrived = proxy.now()
+        self._arrived = monotonic()
         self._head = Head()
         self._id = ""
         self._operation: Operation | None = None
@@ -136,10 +136,10 @@ class Visit:
         """Understand the request, then answer it from the cache or from a target."""
         proxy, head, settings = self._proxy, self._head, self._proxy.settings
         require_json(head.content_type)
-        reading = proxy.now()
+        reading = monotonic()
         body = await read_body(self._request, settings.max_body, settings.body_timeout, proxy.buffers)
         self._taken = len(body)
-        self._upload = proxy.now() - reading
+        self._upload = monotonic() - reading
         peek = dialects.peek(operation, body)
         self._route = route = proxy.cell.runtime.route_for(peek.model)
         wishes = head.wishes
@@ -161,7 +161,7 @@ class Visit:
             estimate = dialects.estimate_input_tokens(wanted)
             return await self._send(200, JSON, line(b"x-llmroute-estimate", b"true"), estimate)
         if route.cache is not None and not peek.stateful and operation is not Operation.COUNT_TOKENS:
-            return await CachedVisit(self, wanted, route, route.cache).answer(proxy.now())
+            return await CachedVisit(self, wanted, route, route.cache).answer(monotonic())
         return await self.from_target(wanted, route)
 
     async def from_target(
@@ -193,7 +193,7 @@ class Visit:
         """Our own header lines and those of the target that the app may see."""
         attempts, response = self._attempts, exchange.response
         assert attempts is not None and attempts.decision is not None and response is not None
-        now = self._proxy.now()
+        now = monotonic()
         waited = response.last_byte_at - response.written_at + exchange.queued + response.connect
         waited += sum(failed.elapsed for failed in attempts.failed) + self._upload
         self._overhead = overhead = max(0.0, now - self._arrived - waited)
@@ -216,7 +216,7 @@ class Visit:
             body = dialects.to_body(wanted.operation, body)
         elif wanted.stream and not entry.stream:
             body = dialects.to_stream(wanted.operation, body)
-        self._overhead = max(0.0, self._proxy.now() - self._arrived - self._upload)
+        self._overhead = max(0.0, monotonic() - self._arrived - self._upload)
         headers = (
             f"x-request-id: {self._id}\r\nx-llmroute-target: {entry.target}\r\nx-llmroute-reason: cache\r\n"
             f"x-llmroute-overhead-ms: {self._overhead * 1000:.2f}\r\nx-llmroute-cache: {how}\r\n"
@@ -248,8 +248,10 @@ class Visit:
     async def _explain(self, wanted: InferenceRequest, route: LiveRoute) -> web.StreamResponse:
         """`x-llmroute-dry-run`: the decision in full, and nothing sent to a target."""
         proxy = self._proxy
-        decision = explain(route.candidates, route.ask(wanted), proxy.now())
-        return await self._send(200, JSON, line(b"x-request-id", self._id.encode()), msgspec.json.encode(decision))
+        ask, now = route.ask(wanted), monotonic()
+        decision = choose(route.candidates, ask, now, proxy.rng)
+        explained = msgspec.structs.replace(decision, considered=explain(route.candidates, ask, now))
+        return await self._send(200, JSON, line(b"x-request-id", self._id.encode()), msgspec.json.encode(explained))
 
     async def _models(self, path: str) -> web.StreamResponse:
         if self._request.method not in ("GET", "HEAD"):
@@ -295,7 +297,7 @@ class Visit:
 
     def _ended(self) -> RequestEnded:
         """For telemetry."""
-        wanted, attempts, now = self._wanted, self._attempts, self._proxy.now()
+        wanted, attempts, now = self._wanted, self._attempts, monotonic()
         exchange = attempts.exchange if attempts is not None else None
         observation = exchange.observation if exchange is not None else None
         return RequestEnded(

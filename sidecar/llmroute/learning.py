@@ -74,7 +74,8 @@ class Learner:
                 for exchange in (earlier, last):
                     assert exchange.observation is not None
                     self._tell(
-                        exchange.target, exchange.target.learned.health.pardon(exchange.observation, exchange.now())
+                        exchange.target,
+                        exchange.target.learned.health.pardon(exchange.observation, exchange.observation.at),
                     )
 
     def _tell(self, target: "LiveTarget", transition: Transition | None) -> None:

@@ -35,11 +35,13 @@ async def relay(
     """
     timeouts = route.declared.spec.failover.timeouts
     await answer_expectation(request)
-    response = await target.pool.send_streaming(
-        target.passthrough_head(request.method, request.raw_path, _header_lines(request, head)),
-        arriving(request, settings.body_timeout),
-        connect_timeout=timeouts.connect,
-    )
+    lines = target.passthrough_head(request.method, request.raw_path, _header_lines(request, head))
+    pool, within = target.pool, timeouts.connect
+    if request.body_exists:
+        body = arriving(request, settings.body_timeout)
+        response = await pool.send_streaming(lines, body, connect_timeout=within)
+    else:
+        response = await pool.send(lines, b"", connect_timeout=within)
     try:
         try:
             async with asyncio.timeout(timeouts.total):
@@ -55,11 +57,9 @@ def _header_lines(request: web.BaseRequest, head: Head) -> bytes:
     lines = head.forward + head.dialect
     if head.content_type:
         lines += line(b"content-type", head.content_type)
-    length = request.content_length
-    if length is not None and "content-encoding" not in request.headers:
-        return lines + b"content-length: %d\r\n" % length
-    if request.body_exists:
-        return lines + b"transfer-encoding: chunked\r\n"
+    # A compressed upload arrives inflated, so its declared length is not what goes on.
+    if request.body_exists and request.content_length is not None and "content-encoding" not in request.headers:
+        lines += b"content-length: %d\r\n" % request.content_length
     return lines
 
 

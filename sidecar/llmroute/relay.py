@@ -7,6 +7,7 @@ serialising their header maps costs more than all our own work on a small answer
 
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from time import monotonic
 from typing import Any
 
 from aiohttp import HttpVersion11, web
@@ -158,14 +159,14 @@ class Relay:
         if self._hung_up:
             return
         exchange = self._exchange
-        before = exchange.now()
+        before = monotonic()
         try:
             await self._pipe.write(piece, last=last)
         except ConnectionError:
             if not self._goes_on():
                 raise
             self._hung_up = True
-        exchange.stalled += exchange.now() - before
+        exchange.stalled += monotonic() - before
 
     async def _end_honestly(self, error: AttemptError) -> None:
         """After the commit point nothing can be retried: say so in the stream, and do not let it look complete."""

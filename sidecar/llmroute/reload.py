@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 
 from llmroute.errors import ConfigError
 from llmroute.load import load
@@ -62,7 +63,7 @@ class Watcher:
             else:
                 self._telemetry.reloaded(runtime)
             return
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         for target in self._cell.runtime.targets():
             if target.refresh_credential(now):
                 self._telemetry.credential_changed(target)

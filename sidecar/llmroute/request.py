@@ -1,7 +1,8 @@
 """Immutable values that move during a request: what was asked, what may answer, what was chosen, what was learned.
 
 No behaviour beyond derived properties, no I/O, no clock. Durations are seconds, instants are seconds on the
-monotonic clock (`loop.time()`).
+monotonic clock (`time.monotonic()`; uvloop's `loop.time()` is the same clock, but stands still within an
+iteration and counts whole milliseconds).
 """
 
 from enum import Enum, StrEnum

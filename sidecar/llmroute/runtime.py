@@ -84,8 +84,8 @@ class LiveTarget:
         self._heads: dict[str, bytes] = {}
         self._always = [(f"{n}: ".encode(), f"{n}: {v}\r\n".encode()) for n, v in self.profile.always]
 
-    def head(self, request: InferenceRequest, length: int) -> bytes:
-        """The request head for a body of `length` bytes. Raises CredentialMissing."""
+    def head(self, request: InferenceRequest) -> bytes:
+        """The request head, as `Pool.send` wants it. Raises CredentialMissing."""
         operation = request.operation
         head = self._heads.get(operation.label)
         if head is None:
@@ -98,13 +98,13 @@ class LiveTarget:
         for name, line in self._always:
             if name not in extra:
                 extra += line
-        return b"%b%bcontent-length: %d\r\n\r\n" % (head, extra, length)
+        return head + extra
 
     def passthrough_head(self, method: str, path: str, headers: bytes) -> bytes:
-        """The request head of another `/v1/*` path; `headers` are whole lines, the framing ones included."""
+        """The request head of another `/v1/*` path; `headers` are whole lines."""
         path = dialects.passthrough_path(self.profile, self._url, path)
         head = build_head(method, path, self._host, IDENTITY) + self.credential.line
-        return b"%b%b\r\n" % (head, headers)
+        return head + headers
 
     def refresh_credential(self, now: float) -> bool:
         """Read the key again; True if it changed. A new key ends an ejection for the old one."""

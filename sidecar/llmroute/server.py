@@ -60,7 +60,7 @@ async def sidecar(settings: Settings, files: Sequence[Path], rng: Random) -> Asy
         watcher.load()
         proxy = Proxy(settings, cell, Learner(telemetry), telemetry, rng)
         app_server = AppServer(proxy.handle, settings.header_timeout)
-        admin = Admin(cell, telemetry, loop.time)
+        admin = Admin(cell, telemetry)
         admin_listeners, admin_port = await listen(web.Server(admin.handle), settings.admin_host, settings.admin_port)
         for listener in admin_listeners:
             stack.callback(listener.close)

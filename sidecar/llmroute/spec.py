@@ -92,7 +92,7 @@ ORDERED = {"x-kubernetes-list-type": "atomic"}
 Name = Annotated[str, Meta(min_length=1, max_length=63, pattern=NAME_PATTERN)]
 ModelName = Annotated[str, Meta(min_length=1, max_length=256, pattern=MODEL_PATTERN)]
 Label = Annotated[str, Meta(min_length=1, max_length=63, pattern=LABEL_PATTERN)]
-Url = Annotated[str, Meta(min_length=8, max_length=2048, pattern=URL_PATTERN)]
+Url = Annotated[str, Meta(min_length=1, max_length=2048, pattern=URL_PATTERN)]
 Money = Annotated[
     Decimal, Meta(extra_json_schema={"type": "string", "pattern": MONEY_PATTERN, "maxLength": MONEY_MAX_LENGTH})
 ]
