@@ -6,6 +6,7 @@ passes is what msgspec takes (a test proves it).
 
 import difflib
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -168,7 +169,8 @@ class Decoder:
         path: Path,
     ) -> bool:
         if kind.min_length is not None and size < kind.min_length:
-            self._wrong(node, path, f"needs at least {kind.min_length} {unit}")
+            wanted = "must not be empty" if kind.min_length == 1 else f"needs at least {kind.min_length} {unit}"
+            self._wrong(node, path, wanted)
         elif kind.max_length is not None and size > kind.max_length:
             self._wrong(node, path, f"has {size} {unit}; at most {kind.max_length} are allowed")
         else:
@@ -249,7 +251,7 @@ def _bounds(kind: inspect.Type, extra: Mapping[str, Any]) -> tuple[str | None, i
     if isinstance(kind, inspect.CustomType):
         return _CUSTOM[kind.cls]
     if isinstance(kind, inspect.StrType):
-        return kind.pattern, kind.max_length or 0
+        return kind.pattern, sys.maxsize if kind.max_length is None else kind.max_length
     if isinstance(kind, inspect.LiteralType):
         return None, 0
     return extra["pattern"], extra["maxLength"]
