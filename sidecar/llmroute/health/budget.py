@@ -12,9 +12,9 @@ class RetryBudget:
 
     __slots__ = ("_at", "_tokens")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self) -> None:
         self._tokens = RESERVE
-        self._at = now
+        self._at = 0.0
 
     def request(self, now: float) -> None:
         """A request came; it brings a fifth of a retry."""

@@ -51,6 +51,14 @@ class Latency:
         """Learn from an attempt's end: exactly one call an attempt."""
         self.track(observation.operation, observation.stream).ended(observation)
 
+    def usual_ttft(self, now: float) -> float | None:
+        """Median seconds to first token expected of the kind of stream that is known best; None if none is known."""
+        known = [track for track in self._streams.values() if track.level.proven]
+        if not known:
+            return None
+        best = max(known, key=lambda track: track.level.evidence(now))
+        return best.estimate(0, 0.0, now).ttft
+
     def _new(self, operation: Operation, stream: bool) -> Track:
         if stream:
             return self._streams.setdefault(operation.label, StreamTrack(self._prior_ttft, self._prior_speed))

@@ -1,0 +1,283 @@
+"""Counters of routes and targets. Kept on plain numbers while requests run, given names and labels only when scraped.
+
+Label values come from the configuration and from our own fixed words, never from what a client sent: what is not known
+is not counted by name.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from llmroute.errors import RequestError
+from llmroute.request import Observation, RequestEnded
+from llmroute.routing import Candidate
+from llmroute.spec import Target
+from llmroute.telemetry.histogram import (
+    OVERHEAD_SECONDS,
+    QUEUE_SECONDS,
+    SECONDS,
+    TOKENS,
+    TTFT_SECONDS,
+    Histogram,
+)
+
+CACHE_OFF = "off"
+CACHE_RESULTS = ("hit", "miss", "coalesced")
+HUNG_UP = 499
+
+
+class NamedProfile(Protocol):
+    """A provider as OpenTelemetry calls it."""
+
+    @property
+    def otel_name(self) -> str:
+        """Value of `gen_ai.provider.name`."""
+
+
+class MeteredTarget(Protocol):
+    """What labels and live numbers of a target are read from."""
+
+    @property
+    def name(self) -> str:
+        """Its name within the route."""
+
+    @property
+    def route(self) -> str:
+        """Key of its route."""
+
+    @property
+    def spec(self) -> Target:
+        """What was declared."""
+
+    @property
+    def profile(self) -> NamedProfile:
+        """Its provider."""
+
+    @property
+    def candidate(self) -> Candidate:
+        """State, load and prediction, read when scraped."""
+
+
+class MeteredRoute(Protocol):
+    """What labels of a route are read from."""
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+
+    @property
+    def targets(self) -> Mapping[str, MeteredTarget]:
+        """By name."""
+
+
+class TargetMeter:
+    """Counters of one target."""
+
+    __slots__ = (
+        "attempts",
+        "candidate",
+        "cost",
+        "durations",
+        "first_chunks",
+        "model",
+        "provider",
+        "selections",
+        "tokens",
+    )
+
+    def __init__(self, target: MeteredTarget) -> None:
+        self.provider = target.profile.otel_name
+        self.model: str = target.spec.model
+        self.candidate = target.candidate
+        self.attempts: dict[str, int] = {}
+        """By outcome."""
+        self.selections: dict[str, int] = {}
+        """By reason."""
+        self.cost = 0.0
+        """Dollars."""
+        self.durations: dict[tuple[str, str], Histogram] = {}
+        """By operation and error type, empty for a success."""
+        self.first_chunks: dict[tuple[str, str], Histogram] = {}
+        self.tokens: dict[tuple[str, str, str], Histogram] = {}
+        """By operation, error type, and input or output."""
+
+    def is_of(self, target: MeteredTarget) -> bool:
+        """Whether the labels would be the same."""
+        return self.provider == target.profile.otel_name and self.model == target.spec.model
+
+    def attempt(self, observation: Observation) -> None:
+        """One attempt has ended."""
+        outcome, timings = observation.outcome.value, observation.timings
+        attempts = self.attempts
+        attempts[outcome] = attempts.get(outcome, 0) + 1
+        kind = (observation.operation.otel_name, "" if outcome == "ok" else outcome)
+        duration = self.durations.get(kind)
+        if duration is None:
+            duration = self.durations[kind] = Histogram(SECONDS)
+        total = timings.total
+        duration.observe(timings.connect + (observation.waited if total is None else total))
+        if observation.stream and timings.ttft is not None:
+            first_chunk = self.first_chunks.get(kind)
+            if first_chunk is None:
+                first_chunk = self.first_chunks[kind] = Histogram(TTFT_SECONDS)
+            first_chunk.observe(timings.ttft)
+        usage = observation.usage
+        if usage is not None:
+            self._token_usage(kind, usage.input, usage.output)
+
+    def _token_usage(self, kind: tuple[str, str], read: int, written: int) -> None:
+        operation, error = kind
+        key = (operation, error, "input")
+        histogram = self.tokens.get(key)
+        if histogram is None:
+            histogram = self.tokens[key] = Histogram(TOKENS)
+            self.tokens[operation, error, "output"] = Histogram(TOKENS)
+        histogram.observe(read)
+        self.tokens[operation, error, "output"].observe(written)
+        price = self.candidate.price(read, written)
+        if price is not None:
+            self.cost += price
+
+
+class RouteMeter:
+    """Counters of one route."""
+
+    __slots__ = (
+        "_latest",
+        "cache_results",
+        "changes",
+        "durations",
+        "failovers",
+        "overhead",
+        "queue",
+        "requests",
+        "targets",
+        "ttft",
+    )
+
+    def __init__(self) -> None:
+        self.targets: dict[str, TargetMeter] = {}
+        self.requests: dict[tuple[str, str], int] = {}
+        """By outcome and cache result."""
+        self.durations: dict[bool, Histogram] = {}
+        """By stream."""
+        self.ttft = Histogram(TTFT_SECONDS)
+        self.overhead = Histogram(OVERHEAD_SECONDS)
+        self.queue = Histogram(QUEUE_SECONDS)
+        self.failovers: dict[tuple[str, str, str], int] = {}
+        """By from, to and the reason: the outcome that made the attempt fail."""
+        self.cache_results: dict[str, int] = {}
+        self.changes = 0
+        """Selections of another target than the one before."""
+        self._latest = ""
+
+    def chosen(self, name: str, reason: str) -> None:
+        """A target was chosen for an attempt."""
+        target = self.targets.get(name)
+        if target is not None:
+            selections = target.selections
+            selections[reason] = selections.get(reason, 0) + 1
+        if name != self._latest:
+            if self._latest:
+                self.changes += 1
+            self._latest = name
+
+    def request(self, ended: RequestEnded) -> None:
+        """One request has ended."""
+        cache = ended.cache
+        key = (outcome_of(ended), cache or CACHE_OFF)
+        requests = self.requests
+        requests[key] = requests.get(key, 0) + 1
+        if cache:
+            self.cache_results[cache] = self.cache_results.get(cache, 0) + 1
+        duration = self.durations.get(ended.stream)
+        if duration is None:
+            duration = self.durations[ended.stream] = Histogram(SECONDS)
+        duration.observe(ended.total)
+        if ended.stream and ended.ttft is not None:
+            self.ttft.observe(ended.ttft)
+        if ended.overhead is not None:
+            self.overhead.observe(ended.overhead)
+
+
+class Meter:
+    """All counters of the process."""
+
+    def __init__(self) -> None:
+        self.routes: dict[str, RouteMeter] = {}
+        self.unrouted = RouteMeter()
+        """Requests that no route could be found for: its label is empty."""
+        self.reloads: dict[str, int] = {"applied": 0, "rejected": 0}
+        self.revision = 0
+        """Configurations applied so far."""
+
+    def rejected(self) -> None:
+        """A configuration was wrong; the last good one stays."""
+        self.reloads["rejected"] += 1
+
+    def applied(self, routes: Iterable[MeteredRoute]) -> None:
+        """The routes and targets that exist from now on; counters of those that stay go on, the others' end."""
+        self.reloads["applied"] += 1
+        self.revision += 1
+        kept: dict[str, RouteMeter] = {}
+        for route in routes:
+            meter = kept[route.key] = self.routes.get(route.key) or RouteMeter()
+            targets: dict[str, TargetMeter] = {}
+            for name, target in route.targets.items():
+                known = meter.targets.get(name)
+                if known is None or not known.is_of(target):
+                    known = TargetMeter(target)
+                known.candidate = target.candidate
+                targets[name] = known
+            meter.targets = targets
+            meter.failovers = {key: count for key, count in meter.failovers.items() if {*key[:2]} <= targets.keys()}
+        self.routes = kept
+
+    def chosen(self, route: str, target: str, reason: str) -> None:
+        """A target was chosen for an attempt."""
+        meter = self.routes.get(route)
+        if meter is not None:
+            meter.chosen(target, reason)
+
+    def attempt(self, route: str, observation: Observation) -> None:
+        """An attempt has ended."""
+        meter = self.routes.get(route)
+        if meter is None:
+            return
+        meter.queue.observe(observation.timings.queue)
+        target = meter.targets.get(observation.target)
+        if target is not None:
+            target.attempt(observation)
+
+    def failover(self, route: str, before: str, after: str, reason: str) -> None:
+        """A request went on from one target to another (or to the same once more)."""
+        meter = self.routes.get(route)
+        if meter is not None and before in meter.targets and after in meter.targets:
+            key = (before, after, reason)
+            meter.failovers[key] = meter.failovers.get(key, 0) + 1
+
+    def request(self, ended: RequestEnded) -> None:
+        """A request of the app has ended."""
+        meter = self.routes.get(ended.route) if ended.route else self.unrouted
+        if meter is not None:
+            meter.request(ended)
+
+
+def _codes(error: type[RequestError]) -> Iterable[str]:
+    if "code" in error.__dict__:
+        yield error.code
+    for leaf in error.__subclasses__():
+        yield from _codes(leaf)
+
+
+OUTCOMES = frozenset({"ok", "client_error", "cancelled", "internal_error", "other", *_codes(RequestError)})
+"""All words that the outcome of a request can be."""
+
+
+def outcome_of(ended: RequestEnded) -> str:
+    """How the request ended for the app, in one of the fixed words."""
+    error = ended.error
+    if not error:
+        if ended.status < 400:
+            return "ok"
+        return "cancelled" if ended.status == HUNG_UP else "client_error"
+    return error if error in OUTCOMES else "other"
