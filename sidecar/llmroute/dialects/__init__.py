@@ -20,6 +20,7 @@ from llmroute.dialects.failures import Failure, classify
 from llmroute.dialects.peek import peek
 from llmroute.dialects.profiles import PROFILES, Profile, passthrough_path, profile_for, url_path
 from llmroute.dialects.reader import AnswerReader
+from llmroute.dialects.replay import to_body, to_stream, with_usage
 from llmroute.dialects.targets import answer_reader, encode, missing_for
 
 __all__ = [
@@ -39,6 +40,9 @@ __all__ = [
     "passthrough_path",
     "peek",
     "profile_for",
+    "to_body",
+    "to_stream",
     "translate_error",
     "url_path",
+    "with_usage",
 ]

@@ -12,8 +12,8 @@ from llmroute.dialects.usage import anthropic_counts, openai_usage
 from llmroute.errors import StreamBroken
 from llmroute.request import Dialect, Usage
 
-HOLD = 8 * 1024 * 1024
-"""Bytes held until the answer is complete; a longer one is committed and passes through, without its usage."""
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes of an answer that is held until it is complete."""
 
 
 class _Choice(Struct):
@@ -21,7 +21,6 @@ class _Choice(Struct):
 
 
 class _Body(Struct):
-    type: Any = None
     usage: Raw = NULL
     error: Any = None
     choices: list[_Choice] | None = None
@@ -34,20 +33,9 @@ _bodies = msgspec.json.Decoder(_Body)
 class BodyReader:
     """An AnswerReader."""
 
-    __slots__ = (
-        "_dialect",
-        "_held",
-        "_hold",
-        "_size",
-        "content_frames",
-        "ended",
-        "failure",
-        "finish",
-        "first_content",
-        "usage",
-    )
+    __slots__ = ("_dialect", "_held", "_size", "content_frames", "ended", "failure", "finish", "first_content", "usage")
 
-    def __init__(self, dialect: Dialect, hold: int = HOLD) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         self.first_content = False
         self.usage: Usage | None = None
         self.content_frames = 0
@@ -57,27 +45,19 @@ class BodyReader:
         self._dialect = dialect
         self._held: list[bytes] = []
         self._size = 0
-        self._hold = hold
 
     def feed(self, chunk: bytes) -> bytes:
-        """See AnswerReader. Beyond `hold` bytes they are passed on as they come."""
-        if self.first_content:
-            return chunk
+        """See AnswerReader."""
         self._held.append(chunk)
         self._size += len(chunk)
-        if self._size <= self._hold:
-            return b""
-        self.first_content = True
-        held, self._held = self._held, []
-        return b"".join(held)
+        if self._size > MAX_BODY:
+            raise StreamBroken(f"the target's answer has more than {MAX_BODY} bytes")
+        return b""
 
     def close(self) -> bytes:
         """See AnswerReader."""
-        if self.first_content:
-            self.ended = True
-            return b""
-        body = b"".join(self._held)
-        self._held = []
+        held = self._held
+        body = held[0] if len(held) == 1 else b"".join(held)
         self._read(body)
         if self.failure is None:
             self.first_content = True
@@ -94,14 +74,14 @@ class BodyReader:
             raise StreamBroken(f"the target's answer is not JSON: {error}") from error
         if read.error is not None:
             self.failure = failure_in_answer(error_of(read.error))
-            return
-        if self._dialect is Dialect.ANTHROPIC:
+        elif self._dialect is Dialect.ANTHROPIC:
             self.usage = anthropic_counts(read.usage).usage()
             self.finish = FINISH_OF_STOP.get(read.stop_reason) if isinstance(read.stop_reason, str) else None
-            return
-        self.usage = openai_usage(read.usage)
-        if read.choices and read.choices[0].finish_reason:
-            self.finish = str(read.choices[0].finish_reason)
+        else:
+            if read.usage is not NULL:
+                self.usage = openai_usage(read.usage)
+            if read.choices and read.choices[0].finish_reason:
+                self.finish = str(read.choices[0].finish_reason)
 
     def _read_other(self, body: bytes) -> None:
         """JSON that is not an answer's object: Gemini wraps its errors in a list; anything else is no answer."""

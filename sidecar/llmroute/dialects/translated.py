@@ -18,11 +18,8 @@ from llmroute.dialects.conversation import (
 )
 from llmroute.dialects.failures import Failure
 from llmroute.dialects.streams import FrameReader
-from llmroute.errors import StreamBroken
 from llmroute.request import Dialect
 
-MAX_BODY = 64 * 1024 * 1024
-"""Bytes of an answer that is held to be translated."""
 _CONTENT = (TextPiece, ThinkingPiece, CallStarted, CallPiece)
 
 
@@ -84,15 +81,9 @@ class TranslatedBody(BodyReader):
     def __init__(
         self, dialect: Dialect, read_answer: Callable[[bytes], Answer], write_answer: Callable[[Answer], bytes]
     ) -> None:
-        super().__init__(dialect, hold=MAX_BODY)
+        super().__init__(dialect)
         self._read_answer = read_answer
         self._write_answer = write_answer
-
-    def feed(self, chunk: bytes) -> bytes:
-        """See AnswerReader. Raises StreamBroken for an answer of more than MAX_BODY bytes."""
-        if super().feed(chunk):
-            raise StreamBroken(f"the target's answer has more than {MAX_BODY} bytes")
-        return b""
 
     def close(self) -> bytes:
         """See AnswerReader."""

@@ -8,6 +8,7 @@ from llmroute.dialects.anthropic.answers import read_answer, write_answer
 from llmroute.dialects.anthropic.asking import write_request
 from llmroute.dialects.anthropic.history import mend
 from llmroute.dialects.anthropic.pieces import PieceReader, PieceWriter
+from llmroute.dialects.anthropic.replay import from_events, to_events
 from llmroute.dialects.anthropic.requests import read_request
 from llmroute.dialects.anthropic.streams import MessageReader
 
@@ -15,9 +16,11 @@ __all__ = [
     "MessageReader",
     "PieceReader",
     "PieceWriter",
+    "from_events",
     "mend",
     "read_answer",
     "read_request",
+    "to_events",
     "write_answer",
     "write_request",
 ]

@@ -7,6 +7,8 @@ knows the other dialect.
 from llmroute.dialects.openai.answers import read_answer, write_answer
 from llmroute.dialects.openai.asking import write_request
 from llmroute.dialects.openai.pieces import PieceReader, PieceWriter
+from llmroute.dialects.openai.replay import from_chunks, to_chunks
+from llmroute.dialects.openai.replay_responses import from_events, to_events
 from llmroute.dialects.openai.requests import read_request
 from llmroute.dialects.openai.streams import ChunkReader, EventReader
 
@@ -15,8 +17,12 @@ __all__ = [
     "EventReader",
     "PieceReader",
     "PieceWriter",
+    "from_chunks",
+    "from_events",
     "read_answer",
     "read_request",
+    "to_chunks",
+    "to_events",
     "write_answer",
     "write_request",
 ]

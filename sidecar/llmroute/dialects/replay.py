@@ -1,0 +1,45 @@
+"""Kept answers: one that came as a stream served as a body, and the reverse, in the app's dialect."""
+
+from llmroute.dialects import anthropic, openai
+from llmroute.request import Operation, Usage
+
+_CHUNKED = frozenset({Operation.CHAT, Operation.COMPLETIONS})
+
+
+def to_stream(operation: Operation, body: bytes, *, include_usage: bool = False) -> bytes:
+    """The complete stream for a complete body; `include_usage`: the app asked for the usage chunk.
+
+    Raises ValueError for an operation that has no streams.
+    """
+    if operation in _CHUNKED:
+        return openai.to_chunks(body, include_usage=include_usage)
+    if operation is Operation.RESPONSES:
+        return openai.to_events(body)
+    if operation is Operation.MESSAGES:
+        return anthropic.to_events(body)
+    raise ValueError(f"{operation.path} has no streams")
+
+
+def to_body(operation: Operation, stream: bytes, usage: Usage | None = None) -> bytes:
+    """The complete body for a complete stream; `usage` is what the provider counted if the stream may not say it.
+
+    Raises ValueError for a stream that is not complete.
+    """
+    if operation in _CHUNKED:
+        return openai.from_chunks(stream, usage)
+    if operation is Operation.RESPONSES:
+        return openai.from_events(stream)
+    if operation is Operation.MESSAGES:
+        return anthropic.from_events(stream)
+    raise ValueError(f"{operation.path} has no streams")
+
+
+def with_usage(operation: Operation, stream: bytes, usage: Usage | None, *, include_usage: bool) -> bytes:
+    """The complete stream with or without the usage chunk, as this app asked: who caused it may have asked otherwise."""
+    if operation not in _CHUNKED:
+        return stream
+    reader = openai.ChunkReader(drops_usage=not include_usage)
+    relayed = reader.feed(stream) + reader.close()
+    if not include_usage or reader.usage is not None:
+        return relayed
+    return openai.to_chunks(openai.from_chunks(stream, usage), include_usage=True)
