@@ -4,7 +4,7 @@ Label values come from the configuration and from our own fixed words, never fro
 is not counted by name.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from llmroute.errors import RequestError
@@ -67,18 +67,6 @@ class MeteredRoute(Protocol):
     @property
     def targets(self) -> Mapping[str, MeteredTarget]:
         """By name."""
-
-
-class MeteredRuntime(Protocol):
-    """A whole configuration."""
-
-    @property
-    def routes(self) -> Sequence[MeteredRoute]:
-        """All that serve."""
-
-    @property
-    def revision(self) -> str:
-        """Its name."""
 
 
 class TargetMeter:

@@ -1,15 +1,15 @@
 """One observer of all that happens: counts it, and logs what people should see."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from llmroute.errors import ConfigError
 from llmroute.health import State, Transition
-from llmroute.request import Decision, Observation, Outcome, RequestEnded
+from llmroute.request import Observation, Outcome, RequestEnded
 from llmroute.telemetry.access import AccessLog
 from llmroute.telemetry.events import Logging
 from llmroute.telemetry.exposition import CONTENT_TYPE, Exposition
-from llmroute.telemetry.meter import Meter, MeteredRuntime, MeteredTarget
+from llmroute.telemetry.meter import Meter, MeteredRoute
 from llmroute.telemetry.writer import STDOUT, Writer
 
 log = logging.getLogger("llmroute")
@@ -47,58 +47,69 @@ class Telemetry:
         if self._access is not None:
             self._access.record(ended)
 
-    def chosen(self, target: MeteredTarget, decision: Decision) -> None:
+    def chosen(self, route: str, target: str, reason: str) -> None:
         """A target was chosen for an attempt."""
-        self._meter.chosen(target.route, target.name, decision.reason)
+        self._meter.chosen(route, target, reason)
 
-    def failed_over(self, target: MeteredTarget, failed: str, outcome: Outcome) -> None:
-        """After the attempt at the target named `failed`, another one is made at this."""
-        self._meter.failover(target.route, failed, target.name, outcome.value)
+    def failed_over(self, route: str, failed: Observation, target: str) -> None:
+        """After the failed attempt, another is made at the target."""
+        self._meter.failover(route, failed.target, target, failed.outcome.value)
 
-    def attempt_ended(self, target: MeteredTarget, observation: Observation) -> None:
+    def attempt_ended(self, route: str, observation: Observation) -> None:
         """Exactly once for each attempt."""
-        self._meter.attempt(target.route, observation)
+        self._meter.attempt(route, observation)
 
-    def state_changed(self, target: MeteredTarget, change: Transition) -> None:
+    def state_changed(self, route: str, change: Transition) -> None:
         """A target was ejected, limited, or came back."""
+        level = logging.INFO
+        if change.after is State.EJECTED:
+            level = logging.ERROR if change.reason in _MUST_ACT else logging.WARNING
+        elif change.after is State.LIMITED:
+            level = logging.WARNING
         fields = {
             "event": "target-state",
-            "route": target.route,
-            "target": target.name,
+            "route": route,
+            "target": change.target,
             "before": change.before.value,
             "after": change.after.value,
             "reason": change.reason,
             "seconds": round(change.seconds, 3),
         }
-        message = f"target {target.name} of {target.route}: {change.before} -> {change.after} ({change.reason})"
-        log.log(_loudness(change), message, extra={"fields": fields})
+        log.log(
+            level,
+            "target %s of %s: %s -> %s (%s)",
+            change.target,
+            route,
+            change.before.value,
+            change.after.value,
+            change.reason,
+            extra={"fields": fields},
+        )
 
-    def reloaded(self, runtime: MeteredRuntime) -> None:
+    def reloaded(self, routes: Iterable[MeteredRoute], revision: str) -> None:
         """A configuration is in force."""
-        self._meter.applied(runtime.routes)
-        fields = {"event": "reload", "revision": runtime.revision, "routes": len(runtime.routes)}
-        log.info("configuration %s is in force", runtime.revision, extra={"fields": fields})
+        self._meter.applied(routes)
+        log.info("configuration %s is in force", revision, extra={"fields": {"event": "reload", "revision": revision}})
 
     def rejected(self, error: ConfigError) -> None:
         """A configuration was wrong; the last good one stays."""
         self._meter.rejected()
         log.error("configuration rejected, the last good one stays: %s", error, extra={"fields": {"event": "reload"}})
 
-    def credential_changed(self, target: MeteredTarget) -> None:
+    def credential_changed(self, route: str, target: str, available: bool) -> None:
         """A target's key is another one now, or gone."""
-        missing = target.candidate.keyless
-        fields = {"event": "credential", "route": target.route, "target": target.name, "available": not missing}
-        message = f"key of target {target.name} of {target.route} {'is missing' if missing else 'changed'}"
-        log.log(logging.ERROR if missing else logging.INFO, message, extra={"fields": fields})
+        fields = {"event": "credential", "route": route, "target": target, "available": available}
+        level = logging.INFO if available else logging.ERROR
+        log.log(
+            level,
+            "key of target %s of %s %s",
+            target,
+            route,
+            "changed" if available else "is missing",
+            extra={"fields": fields},
+        )
 
     def close(self) -> None:
         """Write what is left."""
         self._logging.close()
         self._writer.close()
-
-
-def _loudness(change: Transition) -> int:
-    """What only a person can mend is an error."""
-    if change.after is State.EJECTED:
-        return logging.ERROR if change.reason in _MUST_ACT else logging.WARNING
-    return logging.WARNING if change.after is State.LIMITED else logging.INFO
