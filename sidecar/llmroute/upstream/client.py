@@ -34,6 +34,7 @@ class Upstream:
         self._names = Names(loop, resolve, self._tuning.dns_ttl)
         self._trust = Trust(loop, ca_file)
         self._pools: dict[Origin, Pool] = {}
+        self._leaving: list[Pool] = []
         self._timer = loop.call_later(self._tuning.sweep_every, self._sweep)
 
     def pool(self, origin: Origin) -> Pool:
@@ -47,17 +48,19 @@ class Upstream:
     def retain(self, origins: Collection[Origin]) -> None:
         """Drops the pools of all other origins; requests under way there go on to their end."""
         for origin in self._pools.keys() - set(origins):
-            self._pools.pop(origin).retire()
+            pool = self._pools.pop(origin)
+            pool.retire()
+            self._leaving.append(pool)
 
     def _sweep(self) -> None:
         self._timer = self._loop.call_later(self._tuning.sweep_every, self._sweep)
         for pool in self._pools.values():
             pool.sweep(self._names)
+        self._leaving = [pool for pool in self._leaving if not pool.empty]
 
     async def aclose(self) -> None:
         """Closes every connection and ends all that runs in the background."""
         self._timer.cancel()
-        for pool in self._pools.values():
+        for pool in (*self._pools.values(), *self._leaving):
             await pool.aclose()
         await self._names.aclose()
-        await asyncio.sleep(0)  # the event loop calls connection_lost

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from httptools import HttpParserError, HttpResponseParser
 
 from llmroute.errors import StreamBroken
-from llmroute.upstream.sending import PIECE, Pump, Sending, Upload, declared_length
+from llmroute.upstream.sending import PIECE, Pump, Sending, Upload
 
 if TYPE_CHECKING:
     from llmroute.upstream.pool import Pool
@@ -86,9 +86,12 @@ class Connection(asyncio.Protocol):
         self._lend(response)
         if self.lost:
             return
+        first = head[0]
+        if first == 72:  # HEAD
+            response.bodiless = True
         length = len(body)
         if length <= JOIN:
-            if length or head[0] == 80:  # POST, PUT, PATCH: a length even of nothing
+            if length or first == 80:  # POST, PUT, PATCH: a length even of nothing
                 self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, length, body))
             else:
                 self.transport.write(head + b"\r\n")
@@ -99,13 +102,14 @@ class Connection(asyncio.Protocol):
             self.sending = Pump(self, body)
             self.sending.resume()
 
-    def begin_streaming(self, response: "Response", head: bytes, body: AsyncIterator[bytes]) -> None:
-        """Writes a head; the body follows in chunks, or unchanged where the head declares a content-length."""
+    def begin_streaming(
+        self, response: "Response", head: bytes, body: AsyncIterator[bytes], length: int | None
+    ) -> None:
+        """Writes a head that declares `length` (chunks if None); the body follows as it arrives."""
         self._lend(response)
         if self.lost:
             return
-        length = declared_length(head)
-        self.transport.write(head + (b"\r\n" if length is not None else b"transfer-encoding: chunked\r\n\r\n"))
+        self.transport.write(head + b"\r\n")
         self.sending = Upload(self, response, body, length)
 
     def _lend(self, response: "Response") -> None:
@@ -197,7 +201,7 @@ class Connection(asyncio.Protocol):
         if response is None or response.ended:
             return
         if response.status and response.ends_at_close():
-            response.end()
+            self._end(response)
             response.wake()
         else:
             self._break(None)
@@ -206,6 +210,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, in whatever state it was."""
         self._leave()
+        if self.owner is not None:
+            self.owner.bury(self)
         response = self.response
         if response is not None and not response.ended:
             self._break(exc)
@@ -254,8 +260,7 @@ class Connection(asyncio.Protocol):
             self.stop_sending()  # an early refusal: the rest of the body would be wasted
             self.retiring = True
         if response.bodiless:
-            self.keep_alive = self._parser.should_keep_alive()
-            response.end()
+            self._end(response)
             self._parser = HttpResponseParser(self)  # httptools cannot be told that HEAD has no body
             self._feed = self._parser.feed_data
 
@@ -265,8 +270,14 @@ class Connection(asyncio.Protocol):
         if self.headers:
             self.headers.clear()
         if response is not None and response.status:
-            self.keep_alive = self._parser.should_keep_alive()
-            response.end()
+            self._end(response)
+
+    def _end(self, response: "Response") -> None:
+        self.keep_alive = self._parser.should_keep_alive()
+        if self.sending is not None:
+            self.stop_sending()  # the target has answered without the rest
+            self.retiring = True
+        response.end()
 
     # --- failures ---------------------------------------------------------------------------------------
 
@@ -303,8 +314,8 @@ class Connection(asyncio.Protocol):
         if response.repeatable(self._time()):
             response.stale = True
         else:
-            how = "reset" if isinstance(cause, ConnectionError) else "closed"
+            how = "was reset" if isinstance(cause, ConnectionError) else f"failed ({cause})" if cause else "was closed"
             when = "was complete" if response.status else "began"
-            response.error = StreamBroken(f"{response.origin}: the connection was {how} before the answer {when}")
+            response.error = StreamBroken(f"{response.origin}: the connection {how} before the answer {when}")
             response.error.__cause__ = cause
         response.wake()

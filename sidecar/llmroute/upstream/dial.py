@@ -30,12 +30,11 @@ Spoken = TypeVar("Spoken", bound=asyncio.Protocol)
 class _Dial:
     """How far one dial has come, for its error message."""
 
-    __slots__ = ("address", "securing", "stage")
+    __slots__ = ("securing", "stage")
 
     def __init__(self) -> None:
         self.stage = ""
         self.securing = False
-        self.address = ""
 
 
 class Dialer:
@@ -77,13 +76,7 @@ class Dialer:
         addresses = await self._names.addresses(self.host, self.port)
         dial.stage = f"connecting to {self._first_hop}"
         sock = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, loop=self._loop)
-        dial.address = sock.getpeername()[0]
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in KEEPALIVE:
-            if hasattr(socket, option):  # not every platform has them all
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        make = partial(Connection, self._loop, dial.address)
+        make = partial(Connection, self._loop, _tuned(sock))
         if self._proxy is None or self._origin.scheme == "http":
             return await self._speak(sock, dial, make)
         tunnel = await self._speak(sock, dial, partial(_Tunnel, self._loop.create_future()))
@@ -137,6 +130,21 @@ class Dialer:
         if isinstance(error, ConnectionRefusedError):
             return f"{via}connection refused"
         return f"{via}{error.strerror or str(error) or 'connection lost'}"
+
+
+def _tuned(sock: socket.socket) -> str:
+    """Sets the options of a fresh connection, and returns the address at its other end."""
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            if hasattr(socket, option):  # not every platform has them all
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        address: str = sock.getpeername()[0]
+    except BaseException:
+        sock.close()
+        raise
+    return address
 
 
 class _Refused(OSError):

@@ -98,7 +98,10 @@ class Names:
 
     async def _answer(self, entry: _Entry, host: str, port: int) -> None:
         try:
-            answer = await self._resolve(host, port)
+            try:
+                answer = await self._resolve(host, port)
+            except UnicodeError as error:  # a label that is empty or too long
+                raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
             if not answer:
                 raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
         finally:

@@ -13,6 +13,7 @@ from llmroute.errors import AttemptError, ConnectFailed
 from llmroute.upstream.connection import Connection
 from llmroute.upstream.dial import Dialer
 from llmroute.upstream.response import Response
+from llmroute.upstream.sending import dispose, framing
 
 if TYPE_CHECKING:
     from llmroute.upstream.dns import Names
@@ -64,7 +65,9 @@ class Pool:
         self._dials: set[asyncio.Task[None]] = set()
         self._spares = 0  # background dials under way
         self._used = False
+        self._retired = False  # no connection is kept any more
         self._closed = False
+        self._emptied: asyncio.Future[None] | None = None
         self._backoff = 0.0
         self._dial_again_at = 0.0
 
@@ -101,20 +104,23 @@ class Pool:
         """Writes a request whose body is still arriving; it is sent in the background, and never sent again.
 
         Returns once the head is written, so that an early answer is seen: an error status stops the upload. An
-        exception of `body` ends the response with it. Lengths, errors and release are as for `send`, but a
-        content-length among the headers of `head` is kept; without one the body goes in chunks.
+        exception of `body` ends the response with it. The headers in `head` say how the body goes: content-length
+        as it is, transfer-encoding in chunks; without either there is none. Errors and release as for `send`.
         """
+        declared, length = framing(head)
+        if not declared:
+            await dispose(body)
+            return await self.send(head, b"", connect_timeout=connect_timeout)
         if self._absolute is not None:
             head = self._absolute.absolute(self.origin, head)
         started = self._time()
         idle = self._idle
-        reused = bool(idle) and idle[-1].expires_at > started
-        connection = idle.pop() if reused else await self._connected(connect_timeout)
+        ready = bool(idle) and idle[-1].expires_at > started
+        connection = idle.pop() if ready else await self._connected(connect_timeout)
         response = Response(self, connection, None, connect_timeout)
-        if not reused:
-            response.reused = connection.used
-            response.connect = self._time() - started
-        connection.begin_streaming(response, head, body)
+        response.reused = ready or connection.used
+        response.connect = 0.0 if ready else self._time() - started
+        connection.begin_streaming(response, head, body, length)
         self._replenish()
         return response
 
@@ -131,7 +137,7 @@ class Pool:
     async def dialled(self, waiter: asyncio.Future[Connection], within: float) -> Connection:
         """Dials for a waiter, which may be served or failed by others meanwhile; cancelling it loses nothing."""
         if self._closed:
-            raise ConnectFailed(f"{self.origin}: the client is closed")
+            raise self._is_closed()
         self._start_dial(within, waiter)
         try:
             return await waiter
@@ -154,29 +160,31 @@ class Pool:
         self._hand_over(connection)
 
     def forget(self, connection: Connection) -> None:
-        """A connection has gone: it is not given out again, and replaced if it was a ready one."""
-        self._all.discard(connection)
+        """A connection is no longer good: it is not given out again, and replaced if it was a ready one."""
         if connection in self._idle:
             self._idle.remove(connection)
             if not connection.used:
                 self._slow_down()  # who accepts and closes would be dialled without end
             self._replenish()
 
+    def bury(self, connection: Connection) -> None:
+        """The transport of a connection has closed."""
+        self._all.discard(connection)
+        if self._emptied is not None and not self._all and not self._emptied.done():
+            self._emptied.set_result(None)
+
     def _hand_over(self, connection: Connection) -> None:
         if connection.lost:
-            return
-        if self._closed:
-            connection.close()
             return
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(connection)
                 return
-        if connection.expires_at > self._time():
-            self._idle.append(connection)
-        else:
+        if self._retired or connection.expires_at <= self._time():
             connection.close()
+        else:
+            self._idle.append(connection)
 
     def _start_dial(self, within: float, waiter: asyncio.Future[Connection] | None) -> None:
         task = self.loop.create_task(self._dial(within, waiter))
@@ -189,6 +197,10 @@ class Pool:
         except AttemptError as error:
             self._dial_failed(error, waiter)
             return
+        except asyncio.CancelledError:
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(self._is_closed())
+            raise
         finally:
             self._spares -= waiter is None
         self._adopt(connection)
@@ -217,7 +229,7 @@ class Pool:
 
     def _replenish(self) -> None:
         """Dials in the background until `warm` connections are ready, or will be."""
-        if not self._used or self._closed or (self._backoff and self._time() < self._dial_again_at):
+        if not self._used or self._retired or (self._backoff and self._time() < self._dial_again_at):
             return
         lead = self._time() + self._tuning.retire_lead
         ready = sum(connection.expires_at > lead for connection in self._idle) + self._spares
@@ -243,25 +255,34 @@ class Pool:
             elif connection.born_at < now - self._tuning.retire_lead:
                 self._backoff = 0.0
 
-    async def aclose(self) -> None:
-        """Closes all connections, and ends dials; requests under way end with StreamBroken or ConnectFailed."""
-        self.retire()
-        for connection in list(self._all):
-            connection.close()
-        for task in list(self._dials):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        error = ConnectFailed(f"{self.origin}: the client is closed")
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_exception(error)
+    def _is_closed(self) -> ConnectFailed:
+        return ConnectFailed(f"{self.origin}: the client is closed")
 
     def retire(self) -> None:
-        """Nobody will ask any more: idle connections close now, those in use when they are released."""
-        self._closed = True
+        """No configuration names the origin any more: requests go on, but no connection is kept after its use."""
+        self._retired = True
         for connection in list(self._idle):
             connection.close()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is open or under way."""
+        return not self._all and not self._dials
+
+    async def aclose(self) -> None:
+        """Closes all connections, and ends dials; requests under way end with StreamBroken or ConnectFailed."""
+        self._closed = True
+        self.retire()
+        for task in list(self._dials):
+            task.cancel()
+        for task in list(self._dials):
+            with suppress(asyncio.CancelledError):
+                await task
+        for connection in list(self._all):
+            connection.close()
+        if self._all:
+            self._emptied = self.loop.create_future()
+            await self._emptied
 
 
 def _timeout_of(keep_alive: bytes) -> float:

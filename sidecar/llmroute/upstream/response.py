@@ -15,6 +15,9 @@ RACE = 1.0
 """Seconds after writing within which the loss of a reused connection counts as a keep-alive race: the target's
 notice is one round trip away. A target that works on a request for longer and then dies must not get it again."""
 
+ENCODED = (b"content-encoding", b"content-length")
+"""Headers that are wrong once a body has been decoded."""
+
 HEAD, SOME, ALL = 0, 1, 2
 """What a waiter waits for."""
 
@@ -24,14 +27,14 @@ class Response:
 
     `reused`: a ready connection carried it. `connect`: seconds of DNS, TCP and TLS, 0.0 on a ready connection.
     `written_at`, `headers_at` (None before the head), `last_byte_at` (0.0 before the first byte): loop.time().
-    `status` is 0 until the head has come. `complete`: nothing more will come after what has been returned.
+    `status` is 0, and `headers` (in their order, names in lower case) empty, until the head has come. What was
+    decoded has lost its content-encoding and content-length. `complete`: nothing comes after what has been returned.
     """
 
     __slots__ = (
         "_connection",
         "_decoder",
         "_dial",
-        "_headers",
         "_index",
         "_pool",
         "_request",
@@ -42,6 +45,7 @@ class Response:
         "connect",
         "ended",
         "error",
+        "headers",
         "headers_at",
         "last_byte_at",
         "reused",
@@ -58,7 +62,7 @@ class Response:
         self._connection: Connection | None = connection
         self._request = request
         self._timeout = timeout
-        self._headers: list[tuple[bytes, bytes]] = []
+        self.headers: list[tuple[bytes, bytes]] = []
         self._index: dict[bytes, bytes] = {}
         self._decoder: Decoder | None = None
         self._wanted = HEAD
@@ -83,16 +87,10 @@ class Response:
 
     # --- the caller's side ------------------------------------------------------------------------------
 
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """All headers in their order, names in lower case; valid after `head`, `body` or `read`."""
-        headers = [(name.lower(), value) for name, value in self._headers]
-        if self._decoder is None:
-            return headers
-        return [header for header in headers if header[0] not in (b"content-encoding", b"content-length")]
-
     def header(self, name: bytes) -> bytes | None:
         """The value of one header, the last one if it came more than once; `name` in lower case."""
+        if self._decoder is not None and name in ENCODED:
+            return None
         return self._index.get(name)
 
     async def head(self) -> None:
@@ -161,15 +159,16 @@ class Response:
     def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The final head has come."""
         self._request = None
-        self._headers = headers
-        self._index = index = {name.lower(): value for name, value in headers}
+        headers = [(name.lower(), value) for name, value in headers]
+        self._index = index = dict(headers)
         coding = index.get(b"transfer-encoding")
         if coding is not None and coding.lower() not in (b"chunked", b"identity"):
             raise StreamBroken(f"{self.origin}: the answer has a transfer-encoding other than chunked")
         if b"content-encoding" in index and not self.bodiless and status not in (204, 304):
             self._decoder = decoder_for(index[b"content-encoding"])
             if self._decoder is not None:
-                del index[b"content-encoding"]
+                headers = [header for header in headers if header[0] not in ENCODED]
+        self.headers = headers
         self.status = status
 
     def end(self) -> None:
@@ -215,7 +214,7 @@ class Response:
     # --- inside -----------------------------------------------------------------------------------------
 
     async def _wait(self, wanted: int) -> None:
-        if self.stale:
+        if self.stale and self.error is None:
             await self._repeat()
         if self.error is not None or self._connection is None:
             self._raise()

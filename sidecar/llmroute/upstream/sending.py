@@ -25,13 +25,23 @@ class Sending(Protocol):
         """Nobody wants the rest."""
 
 
-def declared_length(head: bytes) -> int | None:
-    """The content-length among the header lines of a request's head that we built; None where there is none."""
+def framing(head: bytes) -> tuple[bool, int | None]:
+    """Whether the head of a request declares a body, and its content-length (None: chunks)."""
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
-            return int(value)
-    return None
+            return True, int(value)
+        if name.lower() == b"transfer-encoding":
+            return True, None
+    return False, None
+
+
+async def dispose(body: AsyncIterator[bytes]) -> None:
+    """Closes an iterator that will not be read to its end, as far as it can be closed."""
+    aclose = getattr(body, "aclose", None)
+    if aclose is not None:
+        with contextlib.suppress(Exception):
+            await aclose()
 
 
 class Pump:
@@ -92,10 +102,7 @@ class Upload:
             self._connection.sending = None
             self._response.fail(error)
         finally:
-            aclose = getattr(self._body, "aclose", None)
-            if aclose is not None:
-                with contextlib.suppress(Exception):
-                    await aclose()
+            await dispose(self._body)
 
     async def _send(self) -> None:
         transport = self._connection.transport
