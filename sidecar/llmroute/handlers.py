@@ -46,7 +46,7 @@ class Proxy:
         self.rng = rng
         self.gate = Gate(settings)
         self.buffers = BufferBudget(settings.max_buffer)
-        self.retries = RetryBudget(monotonic())
+        self.retries = RetryBudget()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's entry: one Visit per request."""

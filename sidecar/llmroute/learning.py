@@ -52,17 +52,17 @@ class Learner:
         learned.window.record(observation)
         learned.latency.observe(observation)
         transition = learned.health.observe(observation, observation.at)
-        self._telemetry.attempt_ended(target, observation)
+        self._telemetry.attempt_ended(target.route, observation)
         if transition is not None:
-            self._telemetry.state_changed(target, transition)
+            self._telemetry.state_changed(target.route, transition)
 
     def chosen(self, target: "LiveTarget", decision: Decision, failed: "list[Exchange]") -> None:
         """A target was picked; after failed attempts that is a failover."""
-        self._telemetry.chosen(target, decision)
+        self._telemetry.chosen(target.route, target.name, decision.reason)
         if failed:
-            last = failed[-1]
-            assert last.observation is not None
-            self._telemetry.failed_over(target, last.target.name, last.observation.outcome)
+            last = failed[-1].observation
+            assert last is not None
+            self._telemetry.failed_over(target.route, last, target.name)
 
     def pardon_poison(self, failed: "list[Exchange]") -> None:
         """A request that fails alike on two targets counts against neither: the request may be the poison."""
@@ -80,4 +80,4 @@ class Learner:
 
     def _tell(self, target: "LiveTarget", transition: Transition | None) -> None:
         if transition is not None:
-            self._telemetry.state_changed(target, transition)
+            self._telemetry.state_changed(target.route, transition)

@@ -39,13 +39,16 @@ class Watcher:
         self._telemetry = telemetry
         self._stamp: Stamp = ()
 
-    def load(self) -> Runtime:
+    def load(self) -> None:
         """Read the files and swap. Raises ConfigError; the cell is untouched then."""
         self._stamp = self._look()
         loaded = load(self._files)
         runtime = self._compiler.build(loaded.routes, local_key_sources(loaded.secrets, self._secrets_dir))
         self._cell.runtime = runtime
-        return runtime
+        self._telemetry.reloaded(runtime.routes, runtime.revision)
+        for target in runtime.targets():
+            if not target.credential.available:
+                self._telemetry.credential_changed(target.route, target.name, False)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -57,16 +60,14 @@ class Watcher:
         """One look at the files and the keys."""
         if self._look() != self._stamp:
             try:
-                runtime = self.load()
+                self.load()
             except ConfigError as error:
                 self._telemetry.rejected(error)
-            else:
-                self._telemetry.reloaded(runtime)
             return
         now = monotonic()
         for target in self._cell.runtime.targets():
             if target.refresh_credential(now):
-                self._telemetry.credential_changed(target)
+                self._telemetry.credential_changed(target.route, target.name, target.credential.available)
 
     def _look(self) -> Stamp:
         return tuple(map(_stamp, self._files))

@@ -6,9 +6,11 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from random import Random
+from time import monotonic
 
 from aiohttp import web
 
+from llmroute import __version__
 from llmroute.admin import Admin
 from llmroute.handlers import Proxy
 from llmroute.inbound import AppServer, listen
@@ -50,7 +52,9 @@ async def sidecar(settings: Settings, files: Sequence[Path], rng: Random) -> Asy
     """
     loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack:
-        telemetry = Telemetry(access_log=settings.access_log)
+        telemetry = Telemetry(
+            monotonic, version=__version__, access_log=settings.access_log, log_level=settings.log_level
+        )
         stack.callback(telemetry.close)  # last: what is logged while the rest stops is written too
         upstream = Upstream(loop, ca_file=settings.ca_file)
         stack.push_async_callback(upstream.aclose)  # after the servers: requests in flight need their connections

@@ -3,8 +3,8 @@
 import argparse
 import sys
 from importlib import import_module
-from importlib.metadata import version
 
+from llmroute import __version__
 from llmroute.errors import ConfigError
 
 COMMANDS = {
@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="llmroute", description="Sends every LLM call to the target that will answer it soonest."
     )
-    parser.add_argument("--version", action="version", version=f"llmroute {version('llmroute')}")
+    parser.add_argument("--version", action="version", version=f"llmroute {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = next((word for word in argv if word in COMMANDS), None)
     for name, (module, summary) in COMMANDS.items():
