@@ -24,7 +24,7 @@ _LOG_BYTES = 1_000_000
 @dataclass(frozen=True)
 class Cores:
     """Which core runs what. With two, load and mock share one: the gateway's must carry nothing else, and the
-    two others together need about a sixth of the time that the quickest gateway needs for the same request."""
+    two others together need less than half of what the quickest gateway needs for the same small request."""
 
     load: int
     upstream: int

@@ -92,8 +92,8 @@ def table(run: Run, cases: Sequence[str]) -> str:
 
 def _case_block(run: Run, case: str) -> str:
     stream = "-stream-" in case
-    head = f"{case:<16}{'req/s':>9}{'p50':>9}{'+p50':>9}{'+p99':>10}{'cpu/req':>9}{'gw busy':>8}{'load busy':>10}"
-    head += f"{'tokens/s':>11}{'+first':>9}" if stream else ""
+    head = f"{case:<16}{'req/s':>9}{'p50':>11}{'+p50':>11}{'+p99':>11}{'cpu/req':>9}{'gw busy':>8}{'load busy':>10}"
+    head += f"{'tokens/s':>11}{'+first':>11}" if stream else ""
     names = [peer.name for peer in run.peers if run.of(peer.name, case)]
     names.sort(key=lambda name: -(run.median_of(name, case, lambda m: m.requests_per_second) or 0))
     return "\n".join([head, *(_case_line(run, case, name, stream) for name in names)])
@@ -104,14 +104,14 @@ def _case_line(run: Run, case: str, name: str, stream: bool) -> str:
         return run.median_of(name, case, read)
 
     line = f"{name:<16}{_number(middle(lambda m: m.requests_per_second)):>9}"
-    line += f"{_number(middle(lambda m: m.latency_p50)):>9}"
-    line += f"{_number(run.added(name, case, lambda m: m.latency_p50)):>9}"
-    line += f"{_number(run.added(name, case, lambda m: m.latency_p99)):>10}"
+    line += f"{_number(middle(lambda m: m.latency_p50)):>11}"
+    line += f"{_number(run.added(name, case, lambda m: m.latency_p50)):>11}"
+    line += f"{_number(run.added(name, case, lambda m: m.latency_p99)):>11}"
     line += f"{_number(middle(lambda m: m.gateway_cpu_micros)):>9}{_percent(middle(lambda m: m.gateway_busy)):>8}"
     line += f"{_percent(middle(lambda m: m.load_busy + m.upstream_busy)):>10}"
     if stream:
         line += f"{_number(middle(lambda m: m.tokens_per_second)):>11}"
-        line += f"{_number(run.added(name, case, lambda m: m.first_body_p50)):>9}"
+        line += f"{_number(run.added(name, case, lambda m: m.first_body_p50)):>11}"
     return line + _warnings(run.of(name, case))
 
 
