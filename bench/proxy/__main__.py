@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ _ALL_CASES = [case.name for case in CASES]
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that stopped peers do not outlive us
     arguments = _arguments()
     cases = [case for case in CASES if case.name in arguments.cases]
     settings = Settings(
