@@ -8,6 +8,9 @@ import json
 from typing import Any
 
 _DEEPEST = 24
+"""Nesting at which an example gives up."""
+_DEEP = 6
+"""Nesting from which it takes the short way out: empty arrays, null, only what is required."""
 _FORMATS = {
     "date": "2026-01-01",
     "date-time": "2026-01-01T00:00:00Z",
@@ -36,7 +39,7 @@ def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
         return schema["enum"][0]
     for choice in ("anyOf", "oneOf"):
         if schema.get(choice):
-            return example(_first(schema[choice]), root, depth + 1)
+            return example(_first(schema[choice], depth), root, depth + 1)
     if schema.get("allOf"):
         parts = [example(part, root, depth + 1) for part in schema["allOf"]]
         merged = {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
@@ -51,11 +54,12 @@ def _of_type(schema: dict[str, Any], root: Any, depth: int) -> Any:
     match kind:
         case "object":
             properties = schema.get("properties", {})
+            if depth > _DEEP:
+                properties = {name: properties[name] for name in schema.get("required", ()) if name in properties}
             return {name: example(part, root, depth + 1) for name, part in properties.items()}
         case "array":
-            return [example(schema.get("items", {"type": "string"}), root, depth + 1)] * max(
-                schema.get("minItems", 1), 1
-            )
+            length = schema.get("minItems", 0 if depth > _DEEP else 1)
+            return [example(schema.get("items", {"type": "string"}), root, depth + 1) for _ in range(length)]
         case "integer" | "number":
             return schema.get("minimum", schema.get("exclusiveMinimum", 41) + 1)
         case "boolean":
@@ -67,8 +71,11 @@ def _of_type(schema: dict[str, Any], root: Any, depth: int) -> Any:
             return word.ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength", 1_000)]
 
 
-def _first(choices: list[Any]) -> Any:
-    return next((one for one in choices if not (isinstance(one, dict) and one.get("type") == "null")), choices[0])
+def _first(choices: list[Any], depth: int) -> Any:
+    """The first choice that says something; deep down the one that says nothing."""
+    nothing = [one for one in choices if isinstance(one, dict) and one.get("type") == "null"]
+    something = [one for one in choices if one not in nothing]
+    return (nothing + something if depth > _DEEP else something + nothing)[0]
 
 
 def _resolve(root: Any, reference: str) -> Any:

@@ -69,7 +69,7 @@ class Provider:
 
     async def deserted(self) -> None:
         """Waits until no connection is left."""
-        while self.connections:  # noqa: ASYNC110 - at most two turns of the loop, at the end of the fleet
+        while self.connections or self.records.stats.in_flight:  # noqa: ASYNC110 - a few turns of the loop
             await asyncio.sleep(0)
 
     async def _answer(self, connection: Connection, request: Request, draw: Draw) -> None:
