@@ -9,8 +9,8 @@ import math
 
 SPREAD = 0.6
 """Standard deviation of a logarithmic sample before any was seen (p99/p50 of about 4)."""
-NARROWEST, WIDEST = 0.05, 1.5
-"""Bounds of the learned standard deviation."""
+LEAST_VARIANCE, MOST_VARIANCE = 0.05**2, 1.5**2
+"""Bounds of what is learned."""
 MEMORY = 60.0 / math.log(2.0)
 """Seconds in which the weight of the evidence falls to 1/e: a half-life of one minute."""
 MOST_WEIGHT = 16.0
@@ -112,17 +112,22 @@ class Level:
             self._move(sample, now)
 
     def _move(self, sample: float, now: float) -> None:
-        kept = self.evidence(now)
-        weight = (kept if kept < MOST_WEIGHT - 1.0 else MOST_WEIGHT - 1.0) + 1.0
-        if self.weight:
+        age = now - self.at
+        kept = self.weight
+        if age > 0.0:
+            kept *= math.exp(-age / MEMORY)
+            self.at = now
+        if not self.weight:
+            self.mean = sample
+            self.weight = 1.0
+        else:
+            weight = 1.0 + (kept if kept < MOST_WEIGHT - 1.0 else MOST_WEIGHT - 1.0)
             surprise = sample - self.mean
             self.mean += surprise / weight
-            bounded = min(surprise * surprise, 9.0 * self.variance)
-            self.variance += (bounded - self.variance) / (weight + DECLARED_WEIGHT)
-            self.variance = min(max(self.variance, NARROWEST * NARROWEST), WIDEST * WIDEST)
-        else:
-            self.mean = sample
-        self.weight = weight
-        if now > self.at:
-            self.at = now
+            self.weight = weight
+            variance = self.variance
+            square = surprise * surprise
+            bounded = square if square < 9.0 * variance else 9.0 * variance  # one outlier is no spread
+            variance += (bounded - variance) / (weight + DECLARED_WEIGHT)
+            self.variance = LEAST_VARIANCE if variance < LEAST_VARIANCE else min(variance, MOST_VARIANCE)
         self.fresh_until = -math.inf

@@ -18,20 +18,21 @@ def z_of(percentile: int) -> float:
 class Latency:
     """One target's tracks, by operation and by whether the answer is a stream.
 
-    The event methods and `estimate` take whole events; `track` is the way in for choosing, which asks many times.
+    `streams` and `wholes` are the tracks by the operation's label, for choosing, which reads them very often; `track`
+    makes the one that is missing.
     """
 
-    __slots__ = ("_prior_speed", "_prior_ttft", "_streams", "_wholes")
+    __slots__ = ("_prior_speed", "_prior_ttft", "streams", "wholes")
 
     def __init__(self, prior_ttft: float | None, prior_tps: float | None) -> None:
         self._prior_ttft = prior_ttft
         self._prior_speed = prior_tps
-        self._streams: dict[str, StreamTrack] = {}
-        self._wholes: dict[str, WholeTrack] = {}
+        self.streams: dict[str, StreamTrack] = {}
+        self.wholes: dict[str, WholeTrack] = {}
 
     def track(self, operation: Operation, stream: bool) -> Track:
         """The track of such requests, made at first use."""
-        tracks: dict[str, StreamTrack] | dict[str, WholeTrack] = self._streams if stream else self._wholes
+        tracks: dict[str, StreamTrack] | dict[str, WholeTrack] = self.streams if stream else self.wholes
         track = tracks.get(operation.label)  # by label: an Enum member's own hash is slow
         return track if track is not None else self._new(operation, stream)
 
@@ -53,7 +54,7 @@ class Latency:
 
     def usual_ttft(self, now: float) -> float | None:
         """Median seconds to first token expected of the kind of stream that is known best; None if none is known."""
-        known = [track for track in self._streams.values() if track.level.proven]
+        known = [track for track in self.streams.values() if track.level.proven]
         if not known:
             return None
         best = max(known, key=lambda track: track.level.evidence(now))
@@ -61,5 +62,5 @@ class Latency:
 
     def _new(self, operation: Operation, stream: bool) -> Track:
         if stream:
-            return self._streams.setdefault(operation.label, StreamTrack(self._prior_ttft, self._prior_speed))
-        return self._wholes.setdefault(operation.label, WholeTrack(self._prior_ttft, self._prior_speed))
+            return self.streams.setdefault(operation.label, StreamTrack(self._prior_ttft, self._prior_speed))
+        return self.wholes.setdefault(operation.label, WholeTrack(self._prior_ttft, self._prior_speed))

@@ -37,16 +37,6 @@ def _blames(observation: Observation) -> bool:
     return outcome.is_failure and not (outcome is Outcome.RATE_LIMITED and observation.retry_after is not None)
 
 
-def _believed(level: Level, silence: Silence, reference: float, z: float, now: float) -> float:
-    """The value at quantile `z`, where a value of 1 means `reference` seconds; a silence may show that it is higher."""
-    if now >= level.fresh_until:
-        level.refresh(now)
-    value = level.expected
-    if silence.waiting and now - silence.since > level.overdue * reference:
-        value = max(value, silence.lasts(now) / reference)
-    return value * exp(z * level.deviation) if z else value
-
-
 class StreamTrack:
     """One target's streams of one operation."""
 
@@ -61,8 +51,14 @@ class StreamTrack:
 
     def sample(self, metric: Metric, output_tokens: int, z: float, now: float, noise: float) -> tuple[float, float]:
         """Seconds by the metric at the quantile `z`: expected, and drawn with a standard normal `noise`."""
-        level = self.level
-        ttft = _believed(level, self.silence, 1.0, z, now)
+        level, silence = self.level, self.silence
+        if now >= level.fresh_until:
+            level.refresh(now)
+        ttft = level.expected
+        if silence.waiting and now - silence.since > level.overdue:
+            ttft = max(ttft, silence.lasts(now))
+        if z:
+            ttft *= exp(z * level.deviation)
         if self.failing.share:
             ttft *= self.failing.penalty(now)
         if metric == "ttft":
@@ -76,7 +72,7 @@ class StreamTrack:
 
     def estimate(self, output_tokens: int, z: float, now: float) -> Estimate:
         """The same prediction in all its parts."""
-        ttft = _believed(self.level, self.silence, 1.0, z, now) * self.failing.penalty(now)
+        ttft = self.sample("ttft", 0, z, now, 0.0)[0]
         per_token = self._per_token(z, now)
         return Estimate(
             ttft=ttft,
@@ -132,9 +128,15 @@ class WholeTrack:
 
     def sample(self, metric: Metric, output_tokens: int, z: float, now: float, noise: float) -> tuple[float, float]:
         """Seconds by the metric at the quantile `z`: expected, and drawn with a standard normal `noise`."""
-        level = self.level
+        level, silence = self.level, self.silence
         reference = self._ttft + output_tokens * self._per_token
-        ratio = _believed(level, self.silence, reference, z, now)
+        if now >= level.fresh_until:
+            level.refresh(now)
+        ratio = level.expected
+        if silence.waiting and now - silence.since > level.overdue * reference:
+            ratio = max(ratio, silence.lasts(now) / reference)
+        if z:
+            ratio *= exp(z * level.deviation)
         if self.failing.share:
             ratio *= self.failing.penalty(now)
         if metric != "total":
@@ -144,11 +146,11 @@ class WholeTrack:
 
     def estimate(self, output_tokens: int, z: float, now: float) -> Estimate:
         """The same prediction in all its parts."""
-        reference = self._ttft + output_tokens * self._per_token
-        ratio = _believed(self.level, self.silence, reference, z, now) * self.failing.penalty(now)
+        total = self.sample("total", output_tokens, z, now, 0.0)[0]
+        ratio = total / (self._ttft + output_tokens * self._per_token)
         return Estimate(
             ttft=ratio * self._ttft,
-            total=ratio * reference,
+            total=total,
             tokens_per_second=1.0 / (ratio * self._per_token),
             samples=self.level.evidence(now),
         )

@@ -9,6 +9,7 @@ from llmroute.request import Observation
 
 PARTS = ("queue", "connect", "headers", "ttft", "generation", "total", "tokens_per_second")
 """Seconds, but for the last."""
+_SPEED, _GENERATION = 1 + PARTS.index("tokens_per_second"), 1 + PARTS.index("generation")
 ATTEMPTS = 512
 
 _ROW = Struct("8d")
@@ -17,7 +18,8 @@ _ABSENT = math.nan
 
 
 class Window:
-    """A ring of the last 512 attempts: one row each, the instant and then the parts; NaN where one was not reached."""
+    """A ring of the last 512 attempts, one row each: the instant, then the parts (NaN where one was not reached), with
+    the output tokens in the place of their speed."""
 
     __slots__ = ("_count", "_ring")
 
@@ -28,21 +30,18 @@ class Window:
     def record(self, observation: Observation) -> None:
         """Overwrite the oldest row."""
         timings = observation.timings
-        generation = timings.generation
-        speed = _ABSENT
-        if generation is not None:
-            speed = numbers.speed(observation.output_tokens - 1, generation) or _ABSENT
+        headers, ttft, generation, total = timings.headers, timings.ttft, timings.generation, timings.total
         _ROW.pack_into(
             self._ring,
             self._count % ATTEMPTS * _ROW.size,
             observation.at,
             timings.queue,
             timings.connect,
-            _ABSENT if timings.headers is None else timings.headers,
-            _ABSENT if timings.ttft is None else timings.ttft,
+            _ABSENT if headers is None else headers,
+            _ABSENT if ttft is None else ttft,
             _ABSENT if generation is None else generation,
-            _ABSENT if timings.total is None else timings.total,
-            speed,
+            _ABSENT if total is None else total,
+            observation.output_tokens,
         )
         self._count += 1
 
@@ -52,7 +51,11 @@ class Window:
         rows = [row * _COLUMNS for row in range(min(self._count, ATTEMPTS)) if now - ring[row * _COLUMNS] <= seconds]
         result: dict[str, dict[str, float | int]] = {}
         for column, part in enumerate(PARTS, 1):
-            values = sorted(value for row in rows if (value := ring[row + column]) == value)
+            if column == _SPEED:
+                found = (numbers.speed(int(ring[row + column]) - 1, ring[row + _GENERATION]) for row in rows)
+                values = sorted(speed for speed in found if speed is not None)
+            else:
+                values = sorted(value for row in rows if (value := ring[row + column]) == value)
             if values:
                 result[part] = {
                     "count": len(values),

@@ -117,10 +117,10 @@ class _LastResort(NamedTuple):
         untried = [each for each in usable if each.name not in self.tried]
         mendable = [each for each in untried if not each.health.refused]
         if untried:
-            return self._decide(pick(mendable or untried, self.ask, self.terms, now, rng).candidate, "panic", now)
+            return self._decide(pick(mendable or untried, self.ask, self.terms, now, rng)[0], "panic", now)
         again = [each for each in usable if not each.health.refused]
         if again:
-            return self._decide(pick(again, self.ask, self.terms, now, rng).candidate, "again", now)
+            return self._decide(pick(again, self.ask, self.terms, now, rng)[0], "again", now)
         raise refusal(self.candidates, self.ask, self.terms, now)
 
     def _spare(self, candidate: Candidate, now: float, rng: Random) -> bool:

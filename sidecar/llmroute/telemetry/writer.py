@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import deque
 
 STDOUT = 1
 EVERY = 0.1
@@ -15,16 +16,22 @@ LONGEST_CLOSE = 1.0
 
 
 class Writer:
-    """Collects lines and writes them together. Any thread may write; lines are never torn or mixed."""
+    """Collects lines and writes them together. Any thread may write; lines are never torn or mixed.
+
+    Without a lock: appending to and popping from a deque are atomic, and the two byte counters are each written by one
+    side (several writing threads may miscount a little, which only blurs the bound).
+    """
 
     def __init__(self, descriptor: int = STDOUT) -> None:
         self._descriptor = descriptor
-        self._lock = threading.Lock()
-        self._lines: list[bytes] = []
-        self._size = 0
+        self._lines: deque[bytes] = deque()
+        self._taken = self._given = 0
+        """Bytes accepted, and bytes written, ever."""
         self._dropped = 0
         self._some = threading.Event()
         self._many = threading.Event()
+        self._called = False
+        """The thread knows that there is something to write."""
         self._closing = False
         self._broken = False
         self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
@@ -32,20 +39,17 @@ class Writer:
 
     def write(self, line: bytes) -> None:
         """Take a line, with its line end; returns at once."""
-        with self._lock:
-            if self._broken:
-                return
-            if self._size > MOST_WAITING:
+        waiting = self._taken - self._given
+        if waiting > CHUNK:
+            if self._broken or waiting > MOST_WAITING:
                 self._dropped += 1
                 return
-            first = not self._lines
-            self._lines.append(line)
-            before = self._size
-            self._size = size = before + len(line)
-        if first:
-            self._some.set()
-        if before < CHUNK <= size:
             self._many.set()
+        self._taken += len(line)
+        self._lines.append(line)
+        if not self._called:
+            self._called = True
+            self._some.set()
 
     def close(self) -> None:
         """Write what is left, as far as the reader takes it within a second."""
@@ -59,23 +63,29 @@ class Writer:
             self._some.wait()
             self._many.wait(EVERY)
             closing = self._closing
+            self._some.clear()
+            self._many.clear()
+            self._called = False  # from here on a new line calls again
             self._flush()
             if closing:
                 return
 
     def _flush(self) -> None:
-        with self._lock:
-            lines, self._lines = self._lines, []
-            self._size = 0
+        while self._lines and not self._broken:
+            chunk, size = [], 0
+            while self._lines and size < CHUNK:
+                line = self._lines.popleft()
+                chunk.append(line)
+                size += len(line)
             dropped, self._dropped = self._dropped, 0
-            self._some.clear()
-            self._many.clear()
-        if dropped:
-            lines.append(b'{"level":"warning","message":"%d log lines were dropped: nobody read them"}\n' % dropped)
-        try:
-            _write_all(self._descriptor, b"".join(lines))
-        except OSError:  # the reader is gone: nobody can be told
-            self._broken = True
+            if dropped:
+                chunk.append(b'{"level":"warning","message":"%d log lines were dropped: nobody read them"}\n' % dropped)
+            try:
+                _write_all(self._descriptor, b"".join(chunk))
+            except OSError:  # the reader is gone: nobody can be told
+                self._broken = True
+                self._lines.clear()
+            self._given += size
 
 
 def _write_all(descriptor: int, content: bytes) -> None:
