@@ -15,7 +15,7 @@ _members = msgspec.json.Decoder(dict[str, Raw])
 _text = msgspec.json.Decoder(str)
 _ABSENT = (b"null", b"[]", b"{}", b'""', b"false")
 _LONGEST_ABSENT = 5
-_WHITESPACE = re.compile(rb"[ \t\r\n]*")
+_WHITESPACE = frozenset({b" ", b"\t", b"\r", b"\n"})
 _KEY = re.compile(rb'"(?:[^"\\]|\\.)*"', re.S)
 _PATH = re.compile(r" - at `\$\.?(.*?)`$")
 _T = TypeVar("_T")
@@ -102,20 +102,44 @@ def flag(fields: dict[str, Raw], name: str) -> bool:
     return False
 
 
-def model_at(body: bytes, fields: dict[str, Raw]) -> int:
-    """Offset of the value of `model`. A compact body, which most are, is measured instead of walked through.
+def measure(body: bytes, fields: dict[str, Raw], prompt: frozenset[str]) -> tuple[int, int]:
+    """Offset of the value of `model`, and the bytes of the members named by `prompt` together.
 
+    A compact body, which most are, and one as Python's json writes it are measured instead of walked through.
     Raises BadRequest for a member that is given twice.
     """
     at = 1
-    found = 0
+    model = size = 0
     for name, member in fields.items():
+        length = memoryview(member).nbytes
         at += len(name) + 3
-        if name == "model":
-            found = at
-        at += memoryview(member).nbytes + 1
+        if name in prompt:
+            size += length
+        elif name == "model":
+            model = at
+        at += length + 1
     # Whitespace, escaped or non-ASCII names and repeated members all make the body longer than this sum.
-    return found if at == len(body) else member_at(body, fields, "model")
+    if at == len(body):
+        return model, size
+    if at + 2 * len(fields) - 1 == len(body):
+        model = _model_spaced(body, fields)
+        if model:
+            return model, size
+    return member_at(body, fields, "model"), size
+
+
+def _model_spaced(body: bytes, fields: dict[str, Raw]) -> int:
+    """Offset of the value of `model` if there is one space after each colon and comma, as Python writes it; else 0."""
+    at = 1
+    model = 0
+    for name, member in fields.items():
+        if not body.startswith(b'"%b": ' % name.encode(), at):
+            return 0
+        at += len(name) + 4
+        if name == "model":
+            model = at
+        at += memoryview(member).nbytes + 2
+    return model
 
 
 def member_at(body: bytes, fields: dict[str, Raw], wanted: str) -> int:
@@ -123,26 +147,38 @@ def member_at(body: bytes, fields: dict[str, Raw], wanted: str) -> int:
 
     Raises BadRequest for a member that is given twice: two readers of such a body may see two different requests.
     """
-    at = _skip(body, _skip(body, 0) + 1)
     found = 0
+    at = _skip(body, _skip(body, 0) + 1)
     for name, member in fields.items():
-        key = _KEY.match(body, at)
-        at = _skip(body, _skip(body, key.end()) + 1) if key else at
-        content = bytes(member)
-        if key is None or _text.decode(key.group()) != name or not body.startswith(content, at):
-            raise BadRequest(f"`{name}` is given twice", param=name)
+        at = _skip(body, _skip(body, _key_end(body, at, name)) + 1)
         if name == wanted:
             found = at
-        at = _skip(body, at + len(content))
-        if body.startswith(b",", at):
+        at = _skip(body, at + memoryview(member).nbytes)
+        if body[at : at + 1] == b",":
             at = _skip(body, at + 1)
-    if not body.startswith(b"}", at):
-        again = _KEY.match(body, at)
-        name = _text.decode(again.group()) if again else wanted
-        raise BadRequest(f"`{name}` is given twice", param=name)
+    # With every member's one value measured, what is left can only be a member that was measured before.
+    if body[at : at + 1] != b"}":
+        raise BadRequest("a member is given twice", param=_key(body, at))
     return found
 
 
 def _skip(body: bytes, at: int) -> int:
-    space = _WHITESPACE.match(body, at)
-    return space.end() if space else at
+    while body[at : at + 1] in _WHITESPACE:
+        at += 1
+    return at
+
+
+def _key_end(body: bytes, at: int, name: str) -> int:
+    """Where the key at `at` ends. Raises BadRequest if it is not `name`: then an earlier member was repeated."""
+    key = b'"%b"' % name.encode()
+    if body.startswith(key, at):
+        return at + len(key)
+    escaped = _KEY.match(body, at)
+    if escaped is None or _key(body, at) != name:
+        raise BadRequest("a member is given twice", param=_key(body, at) or name)
+    return escaped.end()
+
+
+def _key(body: bytes, at: int) -> str | None:
+    key = _KEY.match(body, at)
+    return _text.decode(key.group()) if key else None

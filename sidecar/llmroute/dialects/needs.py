@@ -1,4 +1,4 @@
-"""Which capabilities a body asks for, and whether it is bound to one provider's state.
+"""Which capabilities a body asks for, and whether its answer is bound to one provider's state.
 
 Cheap for the plain chats that most requests are: members are looked at only where they are present, content parts are
 decoded only where the raw bytes show that an image or audio may be among them, and never their payload.
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from llmroute.dialects.fields import is_set, raw, value
+from llmroute.dialects.fields import NULL, is_set, raw, value
 from llmroute.request import Operation
 
 TOKENS_PER_IMAGE = 800
@@ -26,6 +26,13 @@ _CLIENT_TOOLS = (
     *("local_shell", "shell", "apply_patch"),
 )
 """Beginnings of the types of tools that the app itself runs; any other type runs at the provider."""
+_PLAIN = frozenset(
+    {"model", "messages", "input", "prompt", "system", "stream", "stream_options", "stop", "stop_sequences", "user"}
+    | {"max_tokens", "max_completion_tokens", "max_output_tokens", "temperature", "top_p", "n", "seed", "metadata"}
+)
+"""Members that ask for no capability: a body of these alone is not looked at any further."""
+_ARRAY = ord("[")
+_IMAGES = ("image_url", "input_image", "image")
 _WHERE_FORMAT_IS = (("response_format", ("type",)), ("text", ("format", "type")), ("output_config", ("format", "type")))
 
 
@@ -37,36 +44,55 @@ class Media(Struct):
     size: int = 0
 
 
+class _Message(Struct):
+    content: Raw = NULL
+
+
 class _Part(Struct):
     type: Any = None
-    content: Raw = Raw(b"null")
+    content: Raw = NULL
+    image_url: Raw = NULL
+    source: Raw = NULL
+    input_audio: Raw = NULL
 
 
 class _Tool(Struct):
     type: Any = None
 
 
-_list = msgspec.json.Decoder(list[Raw])
-_part = msgspec.json.Decoder(_Part)
+_messages = msgspec.json.Decoder(list[_Message])
+_parts = msgspec.json.Decoder(list[_Part])
 _tools = msgspec.json.Decoder(list[_Tool])
 
 
 def media_of(operation: Operation, body: bytes, fields: dict[str, Raw]) -> Media | None:
-    """Images and audio in the prompt, None if there are none for sure."""
-    if b'"image' not in body and b'"input_' not in body:
+    """Images and audio in the prompt, None if there are none for sure: without a second array no content has parts."""
+    if body.find(b"[", body.find(b"[") + 1) < 0 or operation is Operation.EMBEDDINGS:
+        return None
+    prompt = fields.get("input" if operation is Operation.RESPONSES else "messages")
+    if prompt is None or memoryview(prompt)[0] != _ARRAY:
         return None
     media = Media()
-    name = "input" if operation is Operation.RESPONSES else "messages"
-    if name in fields and operation is not Operation.EMBEDDINGS:
-        _collect(fields[name], media)
+    try:
+        for message in _messages.decode(prompt):
+            _collect(message.content, media)
+    except (msgspec.DecodeError, RecursionError):
+        pass  # not what the API takes: for the provider to say
     return media
 
 
-def needs_of(operation: Operation, fields: dict[str, Raw], stream: bool, media: Media | None) -> frozenset[str]:
-    """Capabilities (`spec.Capability`) that a target must have."""
+def needs_of(
+    operation: Operation, fields: dict[str, Raw], stream: bool, media: Media | None
+) -> tuple[frozenset[str], bool]:
+    """Capabilities (`spec.Capability`) that a target must have, and whether the answer is bound to one provider's state.
+
+    It is where it depends on state there, or leaves some: such a request is asked once and never cached.
+    """
     mask = 1 if stream else 0
     if operation is Operation.EMBEDDINGS:
-        mask |= 2
+        return _SETS[mask | 2], False
+    if media is None and fields.keys() <= _PLAIN and operation is not Operation.RESPONSES:
+        return _SETS[mask], False
     if is_set(fields, "tools") or is_set(fields, "functions"):
         mask |= 4
     if _wants_json(fields):
@@ -77,16 +103,12 @@ def needs_of(operation: Operation, fields: dict[str, Raw], stream: bool, media: 
         mask |= 32
     if _wants_reasoning(fields):
         mask |= 64
-    return _SETS[mask]
+    return _SETS[mask], operation is not Operation.COMPLETIONS and _is_stateful(fields)
 
 
-def is_stateful(operation: Operation, fields: dict[str, Raw]) -> bool:
-    """Whether the answer depends on, or leaves, state at one provider: it is then asked once and never cached."""
-    if operation is Operation.COMPLETIONS or operation is Operation.EMBEDDINGS:
-        return False
-    for name in _STATEFUL:
-        if name in fields and is_set(fields, name):
-            return True
+def _is_stateful(fields: dict[str, Raw]) -> bool:
+    if any(is_set(fields, name) for name in _STATEFUL):
+        return True
     if "tools" not in fields:
         return False
     try:
@@ -96,21 +118,18 @@ def is_stateful(operation: Operation, fields: dict[str, Raw]) -> bool:
     return any(tool.type is not None and not str(tool.type).startswith(_CLIENT_TOOLS) for tool in tools)
 
 
-def _collect(array: Raw, media: Media) -> None:
-    """Messages hold parts, and tool results hold parts once more. Never looks into text or tool input."""
-    if bytes(memoryview(array)[:1]) != b"[":
+def _collect(content: Raw, media: Media) -> None:
+    """Counts the media among content parts; tool results hold parts once more. Never looks into text or tool input."""
+    if memoryview(content)[0] != _ARRAY:
         return
-    for item in _list.decode(array):
-        if bytes(memoryview(item)[:1]) != b"{":
-            continue
-        part = _part.decode(item)
-        if part.type in ("image_url", "input_image", "image"):
+    for part in _parts.decode(content):
+        if part.type in _IMAGES:
             media.images += 1
-            media.size += memoryview(item).nbytes
+            media.size += max(memoryview(part.image_url).nbytes, memoryview(part.source).nbytes)
         elif part.type == "input_audio":
             media.audio = True
-            media.size += memoryview(item).nbytes
-        else:
+            media.size += memoryview(part.input_audio).nbytes
+        elif part.content is not NULL:
             _collect(part.content, media)
 
 

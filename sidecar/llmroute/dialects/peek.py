@@ -3,7 +3,7 @@
 from msgspec import Raw
 
 from llmroute.dialects import fields as members
-from llmroute.dialects.needs import TOKENS_PER_IMAGE, is_stateful, media_of, needs_of
+from llmroute.dialects.needs import TOKENS_PER_IMAGE, media_of, needs_of
 from llmroute.errors import BadRequest
 from llmroute.request import Operation, Peek
 
@@ -33,31 +33,29 @@ def peek(operation: Operation, body: bytes) -> Peek:
     stream = "stream" in fields and members.flag(fields, "stream")
     if operation in _REQUIRED:
         _check_required(fields, _REQUIRED[operation])
-    size = 0
-    for name, member in fields.items():
-        if name in _PROMPT_FIELDS:
-            size += memoryview(member).nbytes
+    model_at, size = members.measure(body, fields, _PROMPT_FIELDS)
     media = media_of(operation, body, fields)
     tokens = size // BYTES_PER_TOKEN
     if media is not None:
         tokens = (size - media.size) // BYTES_PER_TOKEN + media.images * TOKENS_PER_IMAGE
+    needs, stateful = needs_of(operation, fields, stream, media)
     return Peek(
         model=model,
         stream=stream,
         fields=fields,
         prompt_tokens=tokens + 1,
         max_output_tokens=_max_output(fields),
-        needs=needs_of(operation, fields, stream, media),
-        stateful=is_stateful(operation, fields),
+        needs=needs,
+        stateful=stateful,
         include_usage="stream_options" in fields and _includes_usage(fields),
-        model_at=members.model_at(body, fields),
+        model_at=model_at,
     )
 
 
 def _check_required(fields: dict[str, Raw], name: str) -> None:
     if name not in fields:
         raise BadRequest(f"`{name}` is missing", param=name)
-    if name == "messages" and bytes(memoryview(fields[name])[:1]) != b"[":
+    if name == "messages" and memoryview(fields[name])[0] != ord("["):
         raise BadRequest("`messages` must be an array", param=name)
 
 

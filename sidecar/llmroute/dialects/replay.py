@@ -35,7 +35,7 @@ def to_body(operation: Operation, stream: bytes, usage: Usage | None = None) -> 
 
 
 def with_usage(operation: Operation, stream: bytes, usage: Usage | None, *, include_usage: bool) -> bytes:
-    """The complete stream with or without the usage chunk, as this app asked: who caused it may have asked otherwise."""
+    """The complete stream with or without the usage chunk, as this app asked; who caused it may ask otherwise."""
     if operation not in _CHUNKED:
         return stream
     reader = openai.ChunkReader(drops_usage=not include_usage)

@@ -39,6 +39,8 @@ def frames(buffer: bytes) -> Iterator[bytes]:
 
 def parse(frame: bytes) -> tuple[str, bytes]:
     """Event name ("" if none) and data of one frame; data lines are joined by newlines, comments dropped."""
+    if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2:  # one line, as nearly all are
+        return "", frame[6:-2]
     event = ""
     lines: list[bytes] = []
     for line in frame.split(b"\n"):

@@ -96,10 +96,15 @@ class FrameReader:
 class StreamReader(FrameReader):
     """Relays frames as they are; a dialect adds how one is read."""
 
-    __slots__ = ()
+    __slots__ = ("_passed",)
 
     marks: ClassVar[tuple[bytes, ...]]
     """What the frames that must be parsed contain. In text its quotes would be escaped, so it never stands there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed = b""
+        """The last frames that were relayed unparsed."""
 
     def take(self, chunk: bytes) -> bytes:
         """See FrameReader."""
@@ -113,6 +118,7 @@ class StreamReader(FrameReader):
                         break
                 else:
                     self.content_frames += count
+                    self._passed = chunk
                     return chunk
         return super().take(chunk)
 

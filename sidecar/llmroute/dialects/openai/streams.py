@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from llmroute.dialects import sse
 from llmroute.dialects.failures import error_of, failure_in_answer
 from llmroute.dialects.fields import NULL
 from llmroute.dialects.streams import StreamReader
@@ -74,7 +75,7 @@ class ChunkReader(StreamReader):
 
     __slots__ = ("_drops_usage",)
 
-    marks = (b'tokens"', b'"error"', b'"finish_reason":"', b'"finish_reason": "')
+    marks = (b'tokens"', b'"error"')
 
     def __init__(self, *, drops_usage: bool) -> None:
         super().__init__()
@@ -105,8 +106,22 @@ class ChunkReader(StreamReader):
     def end_without_mark(self) -> bytes:
         """See FrameReader."""
         if self.finish is None:
-            return super().end_without_mark()
-        return b"data: [DONE]\n\n"
+            self._look_back()
+        return super().end_without_mark() if self.finish is None else b"data: [DONE]\n\n"
+
+    def end(self) -> None:
+        """See FrameReader."""
+        super().end()
+        if self.finish is None:
+            self._look_back()
+
+    def _look_back(self) -> None:
+        """Why the answer stopped, from the frames that came just before its end."""
+        for frame in sse.frames(self._passed):
+            chunk = decode(_chunks, sse.parse(frame)[1])
+            for choice in (chunk and chunk.choices) or ():
+                if choice.finish_reason:
+                    self.finish = str(choice.finish_reason)
 
 
 class EventReader(StreamReader):
