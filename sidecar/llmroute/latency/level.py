@@ -27,6 +27,10 @@ STALE_AFTER = 30.0
 """Seconds without evidence from which on a draw widens."""
 STALE_SPREAD = 0.25
 """Widening of a draw each time that the age doubles."""
+RECOVERY = 120.0
+"""Seconds after which a target that was worse than usual is as likely as not (1 - 1/e) to be as it used to be."""
+STALE_WEIGHT = 2.0
+"""Samples that stale evidence is worth at most against fresh one."""
 
 OVERDUE = 2.0
 """Standard deviations above the expected value from which on silence counts as evidence."""
@@ -43,6 +47,7 @@ class Level:
         "at",
         "base",
         "deviation",
+        "doubt",
         "expected",
         "fresh_until",
         "mean",
@@ -65,13 +70,15 @@ class Level:
         """Whether there is anything to go by: a success, or a declared prior."""
         self._pseudo = 0.0 if declared is None else DECLARED_WEIGHT
         self.fresh_until = -math.inf
-        """When the next four have to be worked out anew, by `refresh`."""
+        """When the next five have to be worked out anew, by `refresh`."""
         self.expected = 0.0
         """Median of the value."""
         self.deviation = SPREAD
         """Standard deviation of its logarithm; the quantile at z is `expected * exp(z * deviation)`."""
         self.spread = 0.0
         """Standard deviation that a draw of the logarithm's mean should have."""
+        self.doubt = 0.0
+        """The same for a scout, who finds out whether what was learned long ago still holds."""
         self.overdue = 0.0
         """A value that is hardly ever exceeded."""
 
@@ -87,12 +94,15 @@ class Level:
         total = weight + BASE_WEIGHT
         log = self.base + (self.mean - self.base) * weight / total
         spread = EXPLORE * math.sqrt(self.variance / total)
-        if age > STALE_AFTER and self.weight:
-            spread += STALE_SPREAD * math.log2(age / STALE_AFTER)
         self.deviation = math.sqrt(self.variance)
         self.expected = math.exp(log)
         self.overdue = math.exp(log + OVERDUE * self.deviation)
-        self.spread = spread
+        self.spread = self.doubt = spread
+        if age > STALE_AFTER and self.weight:
+            self.doubt += STALE_SPREAD * math.log2(age / STALE_AFTER)
+            if log > self.base:
+                recovered = 1.0 - math.exp(-age / RECOVERY)
+                self.doubt += (log - self.base) * math.sqrt(recovered * (1.0 - recovered))
         self.fresh_until = now + FRESH
 
     def learn(self, value: float, now: float) -> None:
@@ -116,6 +126,8 @@ class Level:
         kept = self.weight
         if age > 0.0:
             kept *= math.exp(-age / MEMORY)
+            if age > STALE_AFTER and kept > STALE_WEIGHT:
+                kept = STALE_WEIGHT
             self.at = now
         if not self.weight:
             self.mean = sample

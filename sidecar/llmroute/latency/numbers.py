@@ -14,8 +14,11 @@ FASTEST = 100_000.0
 
 
 def seconds(value: float | None) -> float | None:
-    """The value within [SHORTEST, LONGEST]; None for what cannot be a duration: absent, NaN, infinite, not positive."""
-    if value is None or not 0.0 < value < math.inf:
+    """The value within [SHORTEST, LONGEST]; None for what cannot be a duration: absent, NaN, infinite, negative.
+
+    Zero can be one: a clock may be coarser than the answer was fast.
+    """
+    if value is None or not 0.0 <= value < math.inf:
         return None
     if value < SHORTEST:
         return SHORTEST
@@ -29,9 +32,16 @@ def tokens(value: int | None) -> int:
     return value if value < MOST_TOKENS else MOST_TOKENS
 
 
+def rate(value: float | None) -> float | None:
+    """Tokens per second within [SLOWEST, FASTEST]; None for what cannot be a speed: absent, NaN, not positive."""
+    if value is None or not value > 0.0:
+        return None
+    return min(max(value, SLOWEST), FASTEST)
+
+
 def speed(count: int, duration: float | None) -> float | None:
     """Tokens per second within [SLOWEST, FASTEST]; None where it cannot be told."""
     clean = seconds(duration)
     if clean is None or count <= 0:
         return None
-    return min(max(tokens(count) / clean, SLOWEST), FASTEST)
+    return rate(tokens(count) / clean)

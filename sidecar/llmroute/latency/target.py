@@ -2,6 +2,7 @@
 
 from statistics import NormalDist
 
+from llmroute.latency import numbers
 from llmroute.latency.tracks import StreamTrack, WholeTrack
 from llmroute.request import Estimate, FirstContent, Observation, Operation
 
@@ -25,8 +26,8 @@ class Latency:
     __slots__ = ("_prior_speed", "_prior_ttft", "streams", "wholes")
 
     def __init__(self, prior_ttft: float | None, prior_tps: float | None) -> None:
-        self._prior_ttft = prior_ttft
-        self._prior_speed = prior_tps
+        self._prior_ttft = numbers.seconds(prior_ttft)
+        self._prior_speed = numbers.rate(prior_tps)
         self.streams: dict[str, StreamTrack] = {}
         self.wholes: dict[str, WholeTrack] = {}
 

@@ -61,14 +61,15 @@ class StreamTrack:
             ttft *= exp(z * level.deviation)
         if self.failing.share:
             ttft *= self.failing.penalty(now)
+        spread = level.spread if silence.waiting else level.doubt  # one scout at a time
         if metric == "ttft":
-            return ttft, ttft * exp(noise * level.spread)
+            return ttft, ttft * exp(noise * spread)
         per_token = self._per_token(z, now)
         jitter = exp(noise * self.speed.spread)
         if metric == "throughput":
             return per_token, per_token * jitter
         generation = output_tokens * per_token
-        return ttft + generation, ttft * exp(noise * level.spread) + generation * jitter
+        return ttft + generation, ttft * exp(noise * spread) + generation * jitter
 
     def estimate(self, output_tokens: int, z: float, now: float) -> Estimate:
         """The same prediction in all its parts."""
@@ -142,7 +143,7 @@ class WholeTrack:
         if metric != "total":
             reference = self._ttft if metric == "ttft" else self._per_token
         expected = ratio * reference
-        return expected, expected * exp(noise * level.spread)
+        return expected, expected * exp(noise * (level.spread if silence.waiting else level.doubt))
 
     def estimate(self, output_tokens: int, z: float, now: float) -> Estimate:
         """The same prediction in all its parts."""

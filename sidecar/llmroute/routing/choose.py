@@ -50,7 +50,7 @@ def choose(
     wishes = ask.wishes
     terms = policy.terms if wishes is NO_WISHES else policy.terms_for(wishes)
     eligible = candidates.eligible(ask)
-    if ask.inexpressible or policy.restricts_window or wishes.target is not None:
+    if ask.inexpressible or policy.restricts_window or ask.window_above is not None or wishes.target is not None:
         eligible = _possible(eligible, ask, policy)
     ready = [
         candidate

@@ -6,7 +6,7 @@ import msgspec
 
 from llmroute.errors import BadRequest
 from llmroute.latency import Metric, z_of
-from llmroute.request import NO_WISHES, Wishes
+from llmroute.request import Wishes
 from llmroute.spec import LLMRouteSpec, Objective, Target
 
 
@@ -90,7 +90,7 @@ class Policy:
     def terms_for(self, wishes: Wishes) -> Terms:
         """The route's terms, changed by the request's headers. Raises BadRequest for a word that we do not know."""
         terms = self.terms
-        if wishes is NO_WISHES:
+        if not _concerns_terms(wishes):
             return terms
         mix, metric = terms.mix, terms.metric
         if wishes.priority is not None:
@@ -116,6 +116,16 @@ class Policy:
             limits=None if limits == Limits(min_quality=1) else limits,
             relax=terms.relax,
         )
+
+
+def _concerns_terms(wishes: Wishes) -> bool:
+    return (
+        wishes.priority is not None
+        or wishes.objective is not None
+        or wishes.max_ttft is not None
+        or wishes.max_latency is not None
+        or wishes.min_quality is not None
+    )
 
 
 def _mix(objective: Objective, targets: tuple[Target, ...]) -> Mix:
