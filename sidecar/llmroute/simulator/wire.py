@@ -48,11 +48,11 @@ class Wire(Struct, frozen=True):
     """Headers that tell limit and remaining requests."""
 
 
-def generation(read: Callable[[bytes, str | None], Ask], write: Callable[[Answer], Reply]) -> Operation:
-    """An operation that generates tokens: `read` turns the body into an ask, `write` the answer into bytes."""
+def generation(read: Callable[[Request, str | None], Ask], write: Callable[[Answer], Reply]) -> Operation:
+    """An operation that generates tokens: `read` turns the request into an ask, `write` the answer into bytes."""
 
     def perform(request: Request, model: str | None, spec: ProviderSpec, draw: Draw) -> Outcome:
-        ask = read(request.body, model)
+        ask = read(request, model)
         return Outcome(write(compose(ask, spec, draw)), ask.model, ask.prompt_tokens)
 
     return Operation(perform)

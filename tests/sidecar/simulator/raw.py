@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,6 +29,12 @@ class Answer:
         """The data of each SSE event, decoded; `[DONE]` as it is."""
         lines = [line[6:] for line in self.body.decode().splitlines() if line.startswith("data: ")]
         return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for what the other side of the loop is about to do."""
+    while not condition():  # noqa: ASYNC110 - a provider has no event for each of its counters
+        await asyncio.sleep(0.001)
 
 
 class Client:

@@ -15,7 +15,7 @@ _UNNAMED_MODELS = ("simulated-large", "simulated-small")
 
 def count_prompt_tokens(request: Request, name: str | None, spec: ProviderSpec, draw: Draw) -> Outcome:
     """POST /v1/messages/count_tokens. Raises BadAsk."""
-    asked = decode(request.body)
+    asked = decode(request)
     return Outcome(Reply(JSON, orjson.dumps({"input_tokens": prompt_tokens(asked)})), model=asked.model)
 
 

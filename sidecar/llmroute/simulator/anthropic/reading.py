@@ -1,4 +1,8 @@
-"""Bodies of messages requests to asks, with the checks that Anthropic makes too."""
+"""Messages requests to asks, with the checks that Anthropic makes too.
+
+API version 2026-10-21 refuses what 2023-06-01 took: sampling parameters, even at their defaults; documents in assistant
+messages; citations on the user's texts. Source: Anthropic's guide "Migrating to API version 2026-10-21".
+"""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -6,12 +10,15 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 from llmroute.simulator.answers import Ask, BadAsk, Tool, count_tokens
+from llmroute.simulator.connection import Request
 
 _IMAGE = "x" * 340
 _LEAST_BUDGET = 1024
+_STRICT_VERSION = "2026-10-21"
+_SAMPLING = ("temperature", "top_p", "top_k")
 
 
 class Block(Struct):
@@ -26,6 +33,7 @@ class Block(Struct):
     content: Any = None
     thinking: str = ""
     signature: str = ""
+    citations: Any = None
 
 
 class Message(Struct):
@@ -81,6 +89,9 @@ class Body(Struct):
     tool_choice: Choice | None = None
     thinking: Thinking | None = None
     stop_sequences: list[str] | None = None
+    temperature: Any = UNSET
+    top_p: Any = UNSET
+    top_k: Any = UNSET
     output_config: OutputConfig | None = None
 
 
@@ -89,10 +100,10 @@ def signature(thinking: str) -> str:
     return base64.b64encode(blake2b(thinking.encode(), digest_size=24).digest()).decode()
 
 
-def decode(body: bytes) -> Body:
+def decode(request: Request) -> Body:
     """The body of messages or count_tokens. Raises BadAsk that names the field."""
     try:
-        asked = msgspec.json.decode(body, type=Body)
+        asked = msgspec.json.decode(request.body, type=Body)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
         raise BadAsk(message, path.rstrip("`") or None) from error
@@ -101,6 +112,8 @@ def decode(body: bytes) -> Body:
     if not asked.messages:
         raise BadAsk("at least one message is required", "messages")
     check_history(asked.messages)
+    if (request.header(b"anthropic-version") or "") >= _STRICT_VERSION:
+        _check_strictly(asked)
     return asked
 
 
@@ -109,9 +122,9 @@ def prompt_tokens(asked: Body) -> int:
     return count_tokens(_texts(asked))
 
 
-def read_messages(body: bytes, model: str | None) -> Ask:
+def read_messages(request: Request, model: str | None) -> Ask:
     """POST /v1/messages; the path never names the model."""
-    asked = decode(body)
+    asked = decode(request)
     if asked.max_tokens is None:
         raise BadAsk("Field required", "max_tokens")
     if asked.max_tokens < 1:
@@ -144,8 +157,8 @@ def check_history(messages: Sequence[Message]) -> None:
     open_calls: set[str] = set()
     for number, message in enumerate(messages):
         where = f"messages.{number}"
-        if message.role not in ("user", "assistant"):
-            raise BadAsk("Input should be 'user' or 'assistant'", f"{where}.role")
+        if message.role not in ("user", "assistant", "system"):
+            raise BadAsk("Input should be 'user', 'assistant' or 'system'", f"{where}.role")
         if not message.blocks or any(block.type == "text" and not block.text for block in message.blocks):
             raise BadAsk("text content blocks must be non-empty", "messages")
         results = {block.tool_use_id for block in message.blocks if block.type == "tool_result"}
@@ -162,6 +175,19 @@ def check_history(messages: Sequence[Message]) -> None:
                 where,
             )
         open_calls = {block.id for block in message.blocks if block.type == "tool_use"}
+
+
+def _check_strictly(asked: Body) -> None:
+    for name in _SAMPLING:
+        if getattr(asked, name) is not UNSET:
+            raise BadAsk("Extra inputs are not permitted", name)
+    for number, message in enumerate(asked.messages):
+        for position, block in enumerate(message.blocks):
+            where = f"messages.{number}.content.{position}"
+            if message.role == "assistant" and block.type == "document":
+                raise BadAsk("`document` blocks are not permitted in assistant messages", where)
+            if message.role == "user" and block.type == "text" and block.citations:
+                raise BadAsk("`citations` are not permitted on text blocks in user messages", where)
 
 
 def _check_thinking(asked: Body) -> bool:

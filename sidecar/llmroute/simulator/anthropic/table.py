@@ -24,7 +24,11 @@ def _find(request: Request) -> tuple[Operation, str | None] | None:
 
 
 def _credential(request: Request) -> str | None:
-    return request.header(b"x-api-key")
+    """Either header is taken; x-api-key counts when there are both."""
+    if (key := request.header(b"x-api-key")) is not None:
+        return key
+    scheme, _, token = (request.header(b"authorization") or "").partition(" ")
+    return token if scheme.lower() == "bearer" else None
 
 
 def _malady(request: Request) -> Problem | None:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct, field
 
 from llmroute.simulator.answers import Ask, BadAsk, Tool, count_tokens
+from llmroute.simulator.connection import Request
 
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 IMAGE = "x" * 340
@@ -78,9 +79,9 @@ def decode(body: bytes, kind: type[Any]) -> Any:
         raise BadAsk("We could not parse the JSON body of your request.") from error
 
 
-def read_chat(body: bytes, model: str | None) -> Ask:
+def read_chat(request: Request, model: str | None) -> Ask:
     """POST /chat/completions."""
-    asked: Body = decode(body, Body)
+    asked: Body = decode(request.body, Body)
     if not asked.messages:
         raise BadAsk("Missing required parameter: 'messages'.", "messages")
     check_history(asked.messages)
@@ -96,9 +97,9 @@ def read_chat(body: bytes, model: str | None) -> Ask:
     )
 
 
-def read_completion(body: bytes, model: str | None) -> Ask:
+def read_completion(request: Request, model: str | None) -> Ask:
     """POST /completions."""
-    asked: Body = decode(body, Body)
+    asked: Body = decode(request.body, Body)
     if asked.prompt is None:
         raise BadAsk("Missing required parameter: 'prompt'.", "prompt")
     prompts = [asked.prompt] if isinstance(asked.prompt, str) else [str(part) for part in asked.prompt]

@@ -9,6 +9,7 @@ import orjson
 from msgspec import Struct, field
 
 from llmroute.simulator.answers import CREATED, Answer, Ask, BadAsk, Call, Problem, Reply, Tool, count_tokens
+from llmroute.simulator.connection import Request
 from llmroute.simulator.openai.errors import described
 from llmroute.simulator.openai.reading import IMAGE, decode
 from llmroute.simulator.openai.writing import JSON, STREAM
@@ -46,9 +47,9 @@ class Body(Struct):
     previous_response_id: str | None = None
 
 
-def read_response(body: bytes, model: str | None) -> Ask:
+def read_response(request: Request, model: str | None) -> Ask:
     """POST /responses."""
-    asked: Body = decode(body, Body)
+    asked: Body = decode(request.body, Body)
     name = model or asked.model
     if not name:
         raise BadAsk("Missing required parameter: 'model'.", "model")
@@ -213,7 +214,7 @@ def _call(call: Call) -> dict[str, Any]:
 
 
 def _error_event(problem: Problem) -> bytes:
-    fields = {"type": "error", "sequence_number": 0, **described(problem)}
+    fields = {**described(problem), "type": "error", "sequence_number": 0}
     return b"event: error\ndata: %b\n\n" % orjson.dumps(fields)
 
 
