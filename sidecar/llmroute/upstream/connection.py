@@ -17,6 +17,7 @@ HIGH = 256 * 1024
 """Unread bytes above which the target is no longer read from."""
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADERS = 256
+TOO_MANY_HEADER_BYTES = "the answer has over 64 KiB of headers"
 JOIN = 16 * 1024
 """Bodies up to here are copied behind their head: one buffer (and one TLS record) costs less than two."""
 
@@ -179,12 +180,15 @@ class Connection(asyncio.Protocol):
                 return
             self.keep_alive = False  # bytes after the end of the message
         if response.ended:
+            if response.bodiless and self.chunks:
+                self.chunks.clear()
+                self.keep_alive = False  # a body behind the answer to HEAD
             response.wake()
             return
         if len(self.chunks) == chunks:
             self.barren += size
             if self.barren > MAX_HEADER_BYTES:
-                self._fail(response, StreamBroken(f"{response.origin}: the answer has over 64 KiB of headers"))
+                self._fail(response, StreamBroken(f"{response.origin}: {TOO_MANY_HEADER_BYTES}"))
                 return
         else:
             self.barren = 0
@@ -250,6 +254,8 @@ class Connection(asyncio.Protocol):
         self.headers = []
         if len(headers) > MAX_HEADERS:
             raise StreamBroken(f"{response.origin}: the answer has {len(headers)} headers; {MAX_HEADERS} are allowed")
+        if self.unread > MAX_HEADER_BYTES and sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+            raise StreamBroken(f"{response.origin}: {TOO_MANY_HEADER_BYTES}")
         if status < 200:
             if status == 101 or status < 100:
                 raise StreamBroken(f"{response.origin}: the answer has status {status}, which was not asked for")
