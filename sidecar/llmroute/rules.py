@@ -21,13 +21,14 @@ class Rule(Struct, frozen=True):
 
     `cel` sees the value as `self`, in a schema where absent and null are not the same: a field that may be null is
     asked for with `has(self.x) && self.x != null`, which `given` spells. `broken` is its twin: where, seen from the
-    value, the rule is broken; nothing if it holds.
+    value, the rule is broken; nothing if it holds. `field` is where the API server's error points.
     """
 
     on: type
     message: str
     cel: str
     broken: Callable[[Any], Iterable[Path]]
+    field: str | None = None
 
 
 def given(name: str) -> str:
@@ -89,36 +90,42 @@ RULES: tuple[Rule, ...] = (
         "url is required for azure-openai and openai-compatible",
         f"!(self.provider in {list(NEEDS_URL)}) || {given('url')}",
         _without_url,
+        "url",
     ),
     Rule(
         LLMRouteSpec,
-        "fallbackTargets names a target that is not in targets",
+        "fallbackTargets must name existing targets",
         "!has(self.fallbackTargets) || self.fallbackTargets.all(f, self.targets.exists(t, t.name == f))",
         _unknown_fallbacks,
+        "fallbackTargets",
     ),
     Rule(
         LLMRouteSpec,
-        "fallbackTargets names a target twice",
+        "fallbackTargets must name each target only once",
         "!has(self.fallbackTargets) || self.fallbackTargets.all(f, self.fallbackTargets.exists_one(other, other == f))",
         _repeated_fallbacks,
+        "fallbackTargets",
     ),
     Rule(
         LLMRouteSpec,
         "at least one target must not be a fallback",
         "!has(self.fallbackTargets) || self.targets.exists(t, !(t.name in self.fallbackTargets))",
         _only_fallbacks,
+        "fallbackTargets",
     ),
     Rule(
         LLMRouteSpec,
-        "passthrough names a target that is not in targets",
+        "passthrough must name an existing target",
         f"!{given('passthrough')} || self.targets.exists(t, t.name == self.passthrough)",
         _unknown_passthrough,
+        "passthrough",
     ),
     Rule(
         Objective,
         "give either a priority or weights, not both",
-        f"!({given('priority')} && {given('weights')})",
+        f"!(has(self.priority) && {given('weights')})",
         _two_objectives,
+        "weights",
     ),
     Rule(
         Weights,

@@ -5,85 +5,31 @@ these types, so a field is written once. What a type alone cannot say stands in 
 and as its twin in Python for everybody else. Nothing here opens a file; reading YAML is `load`'s job.
 
 Everything has a bound, since the API server estimates the cost of CEL by the largest object that the schema allows.
-Patterns mean the same to RE2 and to Python: anchored, no classes whose meaning differs (`\\s`, `\\d`).
 """
 
-import re
 from decimal import Decimal
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
 
+from llmroute.written import (
+    KEY_PATTERN,
+    LABEL_PATTERN,
+    MODEL_PATTERN,
+    MONEY_MAX_LENGTH,
+    MONEY_PATTERN,
+    NAME_PATTERN,
+    RESOURCE_PATTERN,
+    URL_PATTERN,
+)
+from llmroute.written import Duration as Duration
+from llmroute.written import Quantity as Quantity
+from llmroute.written import decode_written as decode_written
+
 GROUP = "llmroute.dev"
 VERSION = "v1alpha1"
 KIND = "LLMRoute"
-
-DURATION_PATTERN = r"^([0-9]{1,5}(\.[0-9]{1,3})?(h|m|s|ms)){1,4}$"
-QUANTITY_PATTERN = r"^[1-9][0-9]{0,11}(Ki|Mi|Gi)?$"
-MONEY_PATTERN = r"^[0-9]{1,7}(\.[0-9]{1,9})?$"
-NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-RESOURCE_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-MODEL_PATTERN = r"^[A-Za-z0-9@._:/+-]+$"
-LABEL_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$"
-KEY_PATTERN = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$"
-URL_PATTERN = (
-    r"^https?://([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])"
-    r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
-    r"(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?$"
-)
-
-WRITTEN = {
-    DURATION_PATTERN: "a duration such as 500ms, 2s or 1m30s",
-    QUANTITY_PATTERN: "a size such as 512Ki or 64Mi",
-    MONEY_PATTERN: 'dollars as a decimal string such as "2.50"',
-    NAME_PATTERN: "lower-case letters, digits and '-'",
-    RESOURCE_PATTERN: "lower-case letters, digits, '-' and '.'",
-    MODEL_PATTERN: "letters, digits and @ . _ : / + -",
-    LABEL_PATTERN: "letters, digits and - . _ / inside",
-    KEY_PATTERN: "letters, digits and - . _",
-    URL_PATTERN: "an http:// or https:// URL without user, query and fragment",
-}
-"""Each pattern in words, for errors and the reference."""
-
-DURATION_MAX_LENGTH = 44
-QUANTITY_MAX_LENGTH = 14
-MONEY_MAX_LENGTH = 17
-
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s)")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_BYTES = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
-
-
-class Duration(float):
-    """Seconds; written as `500ms`, `2s`, `1m30s`."""
-
-    @classmethod
-    def parse(cls, text: str) -> "Duration":
-        """Raises ValueError for anything but the written form."""
-        if not re.fullmatch(DURATION_PATTERN, text):
-            raise ValueError(f"expected {WRITTEN[DURATION_PATTERN]}, got {text!r}")
-        return cls(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
-
-
-class Quantity(int):
-    """Bytes; written as `64Mi`."""
-
-    @classmethod
-    def parse(cls, text: str) -> "Quantity":
-        """Raises ValueError for anything but the written form."""
-        if not re.fullmatch(QUANTITY_PATTERN, text):
-            raise ValueError(f"expected {WRITTEN[QUANTITY_PATTERN]}, got {text!r}")
-        digits = text.rstrip("KMGi")
-        return cls(int(digits) * _BYTES[text[len(digits) :]])
-
-
-def decode_written(kind: type, text: object) -> object:
-    """The `dec_hook` of msgspec for these types: a Duration or Quantity of its written form. Raises ValueError."""
-    if kind in (Duration, Quantity) and isinstance(text, str):
-        return kind.parse(text)
-    raise ValueError(f"expected {kind.__name__} as text")
-
 
 UNIQUE = {"x-kubernetes-list-type": "set"}
 UNIQUE_NAMES = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}

@@ -6,7 +6,6 @@ passes is what msgspec takes (a test proves it).
 
 import difflib
 import re
-import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -14,17 +13,8 @@ from msgspec import inspect
 
 from llmroute.load.nodes import Fields, Items, Meaning, Node, Problems, Scalar, meaning
 from llmroute.rules import Path
-from llmroute.spec import (
-    DURATION_MAX_LENGTH,
-    DURATION_PATTERN,
-    QUANTITY_MAX_LENGTH,
-    QUANTITY_PATTERN,
-    WRITTEN,
-    Duration,
-    LLMRoute,
-    Metadata,
-    Quantity,
-)
+from llmroute.shapes import Shape, in_words, shape_of, text_bounds
+from llmroute.spec import LLMRoute, Metadata
 
 LONGEST_SHOWN = 24
 """Longest value that an error repeats. Keys of providers are longer, and they get pasted into the wrong fields."""
@@ -39,11 +29,6 @@ IGNORED: Mapping[type, frozenset[str]] = {
     ),
 }  # fmt: skip
 """Fields that are Kubernetes' own: allowed, and not read."""
-
-_CUSTOM: Mapping[type, tuple[str, int]] = {
-    Duration: (DURATION_PATTERN, DURATION_MAX_LENGTH),
-    Quantity: (QUANTITY_PATTERN, QUANTITY_MAX_LENGTH),
-}
 
 
 def dotted(path: Path) -> str:
@@ -87,22 +72,25 @@ class Decoder:
 
     def decode(self, node: Node, kind: inspect.Type, path: Path) -> Any:
         """The value as msgspec takes it, or WRONG."""
-        kind, extra, nullable = unwrapped(kind)
+        shape = shape_of(kind)
         if isinstance(node, Scalar) and meaning(node) is Meaning.NULL:
-            return None if nullable else self._wrong(node, path, f"expected {_expected(kind)}, got nothing")
+            return None if shape.nullable else self._wrong(node, path, f"expected {in_words(shape)}, got nothing")
+        kind = shape.type
         if isinstance(kind, inspect.StructType):
             return self._struct(node, kind, path)
         if isinstance(kind, inspect.VarTupleType):
-            return self._list(node, kind, extra.get("x-kubernetes-list-type"), path)
+            return self._list(node, kind, shape.extra.get("x-kubernetes-list-type"), path)
         if isinstance(kind, inspect.DictType):
             return self._map(node, kind, path)
         if not isinstance(node, Scalar):
-            return self._wrong(node, path, f"expected {_expected(kind)}, got {_shape(node)}")
+            return self._wrong(node, path, f"expected {in_words(shape)}, got {_form(node)}")
         if isinstance(kind, inspect.IntType | inspect.FloatType):
-            return self._number(node, kind, path)
+            return self._number(node, kind, f"expected {in_words(shape)}, got {_shown(node)}", path)
         if isinstance(kind, inspect.BoolType):
             return self._boolean(node, path)
-        return self._text(node, kind, extra, path)
+        if isinstance(kind, inspect.LiteralType):
+            return self._choice(node, kind, f"expected {in_words(shape)}, got {_shown(node)}", path)
+        return self._text(node, shape, path)
 
     def _wrong(self, node: Node, path: Path, message: str) -> _Wrong:
         self._problems.add(message, line=node.line, path=dotted(path))
@@ -110,7 +98,7 @@ class Decoder:
 
     def _struct(self, node: Node, kind: inspect.StructType, path: Path) -> Any:
         if not isinstance(node, Fields):
-            return self._wrong(node, path, f"expected {_expected(kind)}, got {_shape(node)}")
+            return self._wrong(node, path, f"expected an object, got {_form(node)}")
         known = {field.encode_name: field for field in kind.fields}
         ignored = IGNORED.get(kind.cls, frozenset())
         values = {}
@@ -131,7 +119,7 @@ class Decoder:
     def _list(self, node: Node, kind: inspect.VarTupleType, list_type: str | None, path: Path) -> Any:
         if not isinstance(node, Items):
             hint = "; write it as [value]" if isinstance(node, Scalar) else ""
-            return self._wrong(node, path, f"expected a list, got {_shape(node)}{hint}")
+            return self._wrong(node, path, f"expected a list, got {_form(node)}{hint}")
         if not self._within(node, kind, len(node.items), "items", path):
             return WRONG
         values = [self.decode(item, kind.item_type, (*path, index)) for index, item in enumerate(node.items)]
@@ -145,12 +133,15 @@ class Decoder:
             place: Path = (*path, index)
             if by_name:
                 item, place = node_at(item, ("name",)), (*place, "name")
-            if isinstance(item, Scalar) and (first := seen.setdefault(item.text, item)) is not item:
-                yield self._wrong(item, place, f"{_shown(item)} is there twice; first on line {first.line}")
+            if not isinstance(item, Scalar):
+                continue
+            if item.text in seen:
+                yield self._wrong(item, place, f"{_shown(item)} is there twice; first on line {seen[item.text].line}")
+            seen.setdefault(item.text, item)
 
     def _map(self, node: Node, kind: inspect.DictType, path: Path) -> Any:
         if not isinstance(node, Fields):
-            return self._wrong(node, path, f"expected {_expected(kind)}, got {_shape(node)}")
+            return self._wrong(node, path, f"expected an object, got {_form(node)}")
         if not self._within(node, kind, len(node.fields), "entries", path):
             return WRONG
         values = {}
@@ -177,16 +168,15 @@ class Decoder:
             return True
         return False
 
-    def _number(self, node: Scalar, kind: inspect.IntType | inspect.FloatType, path: Path) -> Any:
-        expected = f"expected {_expected(kind)}"
+    def _number(self, node: Scalar, kind: inspect.IntType | inspect.FloatType, told: str, path: Path) -> Any:
         if meaning(node) is Meaning.ODD_NUMBER:
-            return self._wrong(node, path, f"{expected}, got {_shown(node)}: write it in plain digits")
+            return self._wrong(node, path, f"{told}: write it in plain digits")
         if meaning(node) is not Meaning.NUMBER:
-            hint = " in quotes: take them away" if not node.plain and meaning(_bare(node)) is Meaning.NUMBER else ""
-            return self._wrong(node, path, f"{expected}, got {_shown(node)}{hint}")
+            quoted = not node.plain and meaning(Scalar(node.line, node.text, plain=True)) is Meaning.NUMBER
+            return self._wrong(node, path, f"{told} in quotes: take them away" if quoted else told)
         whole = isinstance(kind, inspect.IntType)
         if whole and not re.fullmatch("-?[0-9]{1,18}", node.text):
-            return self._wrong(node, path, f"{expected}, got {_shown(node)}: write it in plain digits")
+            return self._wrong(node, path, f"{told}: write it in plain digits")
         value = int(node.text) if whole else float(node.text)
         inside = (
             (kind.ge is None or value >= kind.ge)
@@ -194,45 +184,33 @@ class Decoder:
             and (kind.le is None or value <= kind.le)
             and (kind.lt is None or value < kind.lt)
         )
-        return value if inside else self._wrong(node, path, f"{expected}, got {_shown(node)}")
+        return value if inside else self._wrong(node, path, told)
 
     def _boolean(self, node: Scalar, path: Path) -> Any:
         if meaning(node) is not Meaning.BOOLEAN:
             return self._wrong(node, path, f"expected true or false (without quotes), got {_shown(node)}")
         return node.text.lower() == "true"
 
-    def _text(self, node: Scalar, kind: inspect.Type, extra: Mapping[str, Any], path: Path) -> Any:
-        pattern, limit = _bounds(kind, extra)
+    def _choice(self, node: Scalar, kind: inspect.LiteralType, told: str, path: Path) -> Any:
+        if meaning(node) is Meaning.TEXT and node.text in kind.values:
+            return node.text
+        meant = closest(node.text, [str(value) for value in kind.values])
+        return self._wrong(node, path, f"{told}; did you mean {meant!r}?" if meant else told)
+
+    def _text(self, node: Scalar, shape: Shape, path: Path) -> Any:
+        pattern, limit = text_bounds(shape)
+        free = isinstance(shape.type, inspect.StrType)
         fits = len(node.text) <= limit and (pattern is None or re.fullmatch(pattern, node.text) is not None)
-        if meaning(node) is not Meaning.TEXT and (fits or isinstance(kind, inspect.StrType)):
+        if meaning(node) is not Meaning.TEXT and (fits or free):
             return self._wrong(node, path, f'{_shown(node)} is {meaning(node).value}: put it in quotes ("...")')
-        if isinstance(kind, inspect.LiteralType):
-            if node.text in kind.values:
-                return node.text
-            meant = closest(node.text, [str(value) for value in kind.values])
-            hint = f"; did you mean {meant!r}?" if meant else ""
-            return self._wrong(node, path, f"expected {_expected(kind)}, got {_shown(node)}{hint}")
-        if isinstance(kind, inspect.StrType) and not self._within(node, kind, len(node.text), "characters", path):
+        if isinstance(shape.type, inspect.StrType) and not self._within(
+            node, shape.type, len(node.text), "characters", path
+        ):
             return WRONG
         if not fits:
-            shown = "" if isinstance(kind, inspect.StrType) else f", got {_shown(node)}"
-            return self._wrong(node, path, f"expected {_expected(kind, pattern)}{shown}")
+            got = "" if free else f", got {_shown(node)}"
+            return self._wrong(node, path, f"expected {in_words(shape)}{got}")
         return node.text
-
-
-def unwrapped(kind: inspect.Type) -> tuple[inspect.Type, Mapping[str, Any], bool]:
-    """A type without its wrappers: what it is, its extra JSON schema, and whether null is allowed."""
-    extra: dict[str, Any] = {}
-    nullable = False
-    while True:
-        if isinstance(kind, inspect.Metadata):
-            extra = {**(kind.extra_json_schema or {}), **extra}
-            kind = kind.type
-        elif isinstance(kind, inspect.UnionType):
-            nullable = kind.includes_none
-            (kind,) = (one for one in kind.types if not isinstance(one, inspect.NoneType))
-        else:
-            return kind, extra, nullable
 
 
 def node_at(node: Node, path: Path) -> Node:
@@ -247,52 +225,9 @@ def node_at(node: Node, path: Path) -> Node:
     return node
 
 
-def _bounds(kind: inspect.Type, extra: Mapping[str, Any]) -> tuple[str | None, int]:
-    if isinstance(kind, inspect.CustomType):
-        return _CUSTOM[kind.cls]
-    if isinstance(kind, inspect.StrType):
-        return kind.pattern, sys.maxsize if kind.max_length is None else kind.max_length
-    if isinstance(kind, inspect.LiteralType):
-        return None, 0
-    return extra["pattern"], extra["maxLength"]
-
-
-def _expected(kind: inspect.Type, pattern: str | None = None) -> str:
-    if pattern is not None:
-        return WRITTEN[pattern]
-    match kind:
-        case inspect.LiteralType(values):
-            return f"one of {', '.join(map(str, values))}" if len(values) > 1 else str(values[0])
-        case inspect.IntType() | inspect.FloatType():
-            noun = "a whole number" if isinstance(kind, inspect.IntType) else "a number"
-            return noun + "".join(_range(kind))
-        case inspect.StructType() | inspect.DictType():
-            return "an object"
-        case inspect.VarTupleType():
-            return "a list"
-        case inspect.BoolType():
-            return "true or false"
-        case inspect.CustomType(cls):
-            return WRITTEN[_CUSTOM[cls][0]]
-    return "text"
-
-
-def _range(kind: inspect.IntType | inspect.FloatType) -> Iterator[str]:
-    if kind.gt is not None:
-        yield f" above {kind.gt:g}"
-    if kind.ge is not None:
-        yield f" from {kind.ge:g}"
-    if kind.le is not None:
-        yield f" to {kind.le:.0f}" if kind.ge is not None else f", at most {kind.le:.0f}"
-
-
-def _shape(node: Node) -> str:
+def _form(node: Node) -> str:
     return "text" if isinstance(node, Scalar) else "a list" if isinstance(node, Items) else "an object"
 
 
 def _shown(node: Scalar) -> str:
     return repr(node.text) if len(node.text) <= LONGEST_SHOWN else "a longer text"
-
-
-def _bare(node: Scalar) -> Scalar:
-    return Scalar(node.line, node.text, plain=True)

@@ -207,7 +207,7 @@ class TestWrongFields:
             ("region: no", "region: 'no' is a boolean to many YAML parsers: put it in quotes (\"...\")"),
             ("region: 1.0", "region: '1.0' is a number: put it in quotes (\"...\")"),
             ("region: 0x1F", "region: '0x1F' is a number to many YAML parsers: put it in quotes (\"...\")"),
-            ("region: [a]", "region: expected text, got a list"),
+            ("region: [a]", "region: expected letters, digits and - . _ / inside, got a list"),
             ('region: ""', "region: must not be empty"),
             (f"region: {'x' * 64}", "region: has 64 characters; at most 63 are allowed"),
             ("maxOutputTokens:", "maxOutputTokens: expected a whole number from 1 to 10000000, got nothing"),
@@ -230,7 +230,7 @@ class TestWrongFields:
             ("url: api.openai.com", "url: expected an http:// or https:// URL without user, query and fragment"),
             ("url: https://me:pw@host/v1", "url: expected an http:// or https:// URL without user, query and fragment"),
             ("url: https://host:99999/v1", "url: expected an http:// or https:// URL without user, query and fragment"),
-            ("labels: {safety: {a: b}}", "labels.safety: expected text, got an object"),
+            ("labels: {safety: {a: b}}", "labels.safety: expected letters, digits and - . _ / inside, got an object"),
             ("labels: {a b: c}", 'labels["a b"]: expected letters, digits and - . _ / inside'),
             ("credential: {secretRef: {name: keys, key: ..}}", "credential.secretRef.key: expected letters, digits "
              "and - . _"),
