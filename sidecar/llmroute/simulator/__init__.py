@@ -16,7 +16,6 @@ shared code with the sidecar would share its misunderstandings, and the tests wo
 import argparse
 import asyncio
 import signal
-import sys
 from pathlib import Path
 
 import uvloop
@@ -36,13 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """`llmroute simulate FILE`: serves until SIGINT or SIGTERM. 2 for a wrong file."""
-    try:
-        uvloop.run(simulate(_read(args.file)))
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def run(arguments: argparse.Namespace) -> int:
+    """Serves until SIGINT or SIGTERM. Raises ConfigError for a wrong file or a port in use."""
+    uvloop.run(simulate(_read(arguments.file)))
     return 0
 
 

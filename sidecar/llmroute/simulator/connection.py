@@ -163,19 +163,18 @@ class Connection(asyncio.Protocol):
         """A whole answer in one write."""
         self.write(head(status, headers, (("content-length", str(len(body))),), closing=self._closing) + body)
 
-    def begin(self, status: int, headers: Headers) -> None:
+    def stream_head(self, status: int, headers: Headers) -> bytes:
         """The head of a streamed answer."""
         framing = () if self._close_delimited else (("transfer-encoding", "chunked"),)
-        self.write(head(status, headers, framing, closing=self._closing))
+        return head(status, headers, framing, closing=self._closing)
 
     def chunk(self, payload: bytes) -> bytes:
         """A piece of a streamed answer as it goes over the wire."""
         return payload if self._close_delimited or not payload else b"%x\r\n%b\r\n" % (len(payload), payload)
 
-    def end(self) -> None:
-        """The end of a streamed answer."""
-        if not self._close_delimited:
-            self.write(b"0\r\n\r\n")
+    def stream_end(self) -> bytes:
+        """What ends a streamed answer."""
+        return b"" if self._close_delimited else b"0\r\n\r\n"
 
     def write(self, raw: bytes) -> None:
         """Raw bytes, whatever they are."""

@@ -49,20 +49,17 @@ class Stream:
         """From the head to the end, or to where the fault strikes."""
         if not early_opening and self._broken_at > 0:
             await pace.ready(1)
-        self._connection.begin(200, headers)
-        await self._write(self._reply.opening)
+        await self._write(self._connection.stream_head(200, headers) + self._connection.chunk(self._reply.opening))
         if await self._tokens(pace, min(self._broken_at, self._reply.tokens)):
             await pace.ready(self._reply.tokens + 1)
-            await self._write(self._reply.closing)
-            self._connection.end()
+            await self._end(self._reply.closing)
             return
         match self._fault:
             case ErrorEvent():
-                if self._reply.error_event is not None:
-                    await self._write(self._reply.error_event(Problem(self._fault.status)))
-                self._connection.end()
+                event = self._reply.error_event
+                await self._end(event(Problem(self._fault.status)) if event is not None else b"")
             case Truncate(clean=True):
-                self._connection.end()
+                await self._end(b"")
             case _:
                 await _break_off(self._connection, self._fault)
 
@@ -72,7 +69,7 @@ class Stream:
         sent = 0
         while sent < last:
             ready = min(await pace.ready(sent + 1), last)
-            await self._write(b"".join(frames[sent:ready]))
+            await self._write(self._connection.chunk(b"".join(frames[sent:ready])))
             sent = ready
         return self._broken_at == _NEVER
 
@@ -83,8 +80,10 @@ class Stream:
             frames[number] = frames[number].rstrip(b"\n")[:-9] + b"\n\n"
         return frames
 
-    async def _write(self, payload: bytes) -> None:
-        raw = self._connection.chunk(payload)
+    async def _end(self, payload: bytes) -> None:
+        await self._write(self._connection.chunk(payload) + self._connection.stream_end())
+
+    async def _write(self, raw: bytes) -> None:
         if isinstance(self._fault, Drip):
             await _drip(self._connection, raw, self._fault)
         else:

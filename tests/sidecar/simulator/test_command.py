@@ -8,18 +8,13 @@ from pathlib import Path
 import pytest
 from tests.sidecar.simulator.raw import CHAT, Client
 
-PROGRAM = """
-import argparse, sys
-from llmroute import simulator
-parser = argparse.ArgumentParser()
-simulator.add_arguments(parser)
-sys.exit(simulator.run(parser.parse_args()))
-"""
-
 
 async def start(path: Path) -> asyncio.subprocess.Process:
+    program = "import sys; from llmroute.cli import main; sys.exit(main())"
     pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, str(path), stdout=pipe, stderr=pipe)
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, "simulate", str(path), stdout=pipe, stderr=pipe
+    )
 
 
 @pytest.mark.parametrize(
