@@ -43,7 +43,7 @@ def write_request(conversation: Conversation, profile: Profile, target: Target) 
     """The body for `target`. Raises Unsupported, our form's field in `param`, for what the profile cannot express."""
     _check(conversation, profile)
     generation = generation_of(target.model)
-    max_tokens = conversation.max_tokens or target.max_output_tokens
+    max_tokens = target.max_output_tokens if conversation.max_tokens is None else conversation.max_tokens
     thinking = _thinking(conversation, generation, max_tokens)
     system = [part.text for turn in conversation.turns if turn.role == "system" for part in _said(turn.parts)]
     messages = _messages(conversation.turns, system)
