@@ -14,6 +14,7 @@ from math import exp
 from typing import Literal
 
 from llmroute.latency import numbers
+from llmroute.latency.lengths import TYPICAL_TOKENS
 from llmroute.latency.level import Level
 from llmroute.latency.symptoms import Failing, Silence
 from llmroute.request import Estimate, Observation, Outcome
@@ -27,6 +28,7 @@ TYPICAL_SPEED = 50.0
 """Tokens per second."""
 FEWEST_TOKENS = 4
 """An answer shorter than this says nothing of the speed."""
+_USUAL_RATE = 0.1
 _CENSORED = frozenset({Outcome.FIRST_TOKEN_TIMEOUT, Outcome.TOTAL_TIMEOUT, Outcome.CANCELLED})
 """Ends that say only that the answer would have taken longer."""
 
@@ -118,11 +120,13 @@ class StreamTrack:
 class WholeTrack:
     """One target's answers of one operation that come in one piece."""
 
-    __slots__ = ("_per_token", "_ttft", "failing", "level", "silence")
+    __slots__ = ("_per_token", "_ttft", "_usual", "failing", "level", "silence")
 
     def __init__(self, prior_ttft: float | None, prior_speed: float | None) -> None:
         self._ttft = TYPICAL_TTFT if prior_ttft is None else prior_ttft
         self._per_token = 1.0 / (TYPICAL_SPEED if prior_speed is None else prior_speed)
+        self._usual = self._ttft + TYPICAL_TOKENS * self._per_token
+        """Mean reference of the answers so far: what one that never came is measured by."""
         self.level = Level(None if prior_ttft is None and prior_speed is None else 1.0, 1.0)
         self.failing = Failing()
         self.silence = Silence()
@@ -163,15 +167,16 @@ class WholeTrack:
         """An attempt ended, in whatever way."""
         at, outcome = observation.at, observation.outcome
         self.silence.heard(at)
-        reference = self._ttft + numbers.tokens(observation.output_tokens) * self._per_token
         if outcome is Outcome.OK:
             self.failing.succeeded(at)
             total = numbers.seconds(observation.timings.total)
             if total is not None:
+                reference = self._ttft + numbers.tokens(observation.output_tokens) * self._per_token
+                self._usual += (reference - self._usual) * _USUAL_RATE
                 self.level.learn(total / reference, at)
             return
         if _blames(observation):
             self.failing.failed(at)
         waited = numbers.seconds(observation.waited)
         if waited is not None and outcome in _CENSORED:
-            self.level.censor(waited / reference, at)
+            self.level.censor(waited / self._usual, at)
