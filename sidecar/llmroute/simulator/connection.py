@@ -154,11 +154,6 @@ class Connection(asyncio.Protocol):
 
     # What the answering side calls.
 
-    @property
-    def busy(self) -> bool:
-        """Whether a request is being answered."""
-        return self._current is not None
-
     def send(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer in one write."""
         self.write(head(status, headers, (("content-length", str(len(body))),), closing=self._closing) + body)

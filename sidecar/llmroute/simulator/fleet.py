@@ -64,7 +64,7 @@ class Member:
     @property
     def records(self) -> Records:
         """What it remembers."""
-        self._provider.records.stats.queued = self._provider.queued()
+        self._provider.count_engine()
         return self._provider.records
 
     async def command(self, command: Command) -> None:

@@ -30,10 +30,6 @@ class FreePace:
         self._first_at = first_at
         self._speed = speed
 
-    def immediate(self) -> bool:
-        """Whether all tokens are there already."""
-        return self._speed is None and self._first_at <= self._loop.time()
-
     async def ready(self, token: int) -> int:
         """Part of Pace."""
         due = self._first_at if self._speed is None else self._first_at + (token - 1) / self._speed

@@ -56,9 +56,11 @@ class Provider:
         index = request.header(b"x-simulator-index") or str(self.records.stats.requests - 1)
         return self._answer(connection, request, Draw(self._seed, self.spec.name, index))
 
-    def queued(self) -> int:
-        """Requests that wait for a slot."""
-        return self._engine.engine.queued if self._engine is not None else 0
+    def count_engine(self) -> None:
+        """Brings the counters of the batch engine up to this moment."""
+        if self._engine is not None:
+            self.records.stats.serving = self._engine.engine.serving
+            self.records.stats.queued = self._engine.engine.queued
 
     def stop(self) -> None:
         """Hangs up on everyone."""

@@ -17,8 +17,10 @@ class Stats(Struct, rename="camel"):
 
     requests: int = 0
     in_flight: int = 0
+    serving: int = 0
+    """Requests in a slot of the batch engine."""
     queued: int = 0
-    """Requests that wait for a slot of the batch engine."""
+    """Requests that wait for one."""
     cancelled: int = 0
     """Answers during which the client hung up."""
     bodies: int = 0

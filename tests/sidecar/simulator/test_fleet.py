@@ -112,6 +112,7 @@ async def test_a_batch_serves_in_order_and_the_rest_waits() -> None:
             tasks.append(asyncio.create_task(one(number)))
             await until(lambda: in_line() == number + 1)  # noqa: B023 - called before the next turn
         assert fleet["p"].stats.queued + len(ended) >= 3
+        assert fleet["p"].stats.serving == 1
         await asyncio.gather(*tasks)
         assert fleet["p"].stats.queued == 0
     assert ended == [0, 1, 2, 3]

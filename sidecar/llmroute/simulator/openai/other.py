@@ -14,13 +14,13 @@ from llmroute.simulator.wire import Outcome
 
 _SPEECH_FRAMES = 16
 _SPEECH_FRAME = 1024
-UNNAMED_MODELS = ("simulated-large", "simulated-small")
+_UNNAMED_MODELS = ("simulated-large", "simulated-small")
 """Listed by a provider that declares no models of its own."""
 
 
 def list_models(request: Request, name: str | None, spec: ProviderSpec, draw: Draw) -> Outcome:
     """GET /models."""
-    models = [_model(model, spec) for model in spec.models or UNNAMED_MODELS]
+    models = [_model(model, spec) for model in spec.models or _UNNAMED_MODELS]
     return _json({"object": "list", "data": models})
 
 
