@@ -185,7 +185,8 @@ class Exchange:
         if response.status != 200:
             raise self._rejected(response, body)
         if not response.complete and self.request.operation.dialect is self.target.profile.dialect:
-            self._unread = self._committed = True
+            self._unread = True
+            self._commit(response)
             return body
         reader = self._reader
         out = reader.feed(body)
@@ -216,11 +217,19 @@ class Exchange:
                 raise self._rejected(response, b"")
             if reader.first_content or self.complete or size > HOLD_LIMIT:
                 break
-        self._committed = True
-        self._deadline = response.last_byte_at + self._timeouts.between_tokens
         if self.complete:
             self.finish(Outcome.OK)
+        else:
+            self._commit(response)
         return held[0] if len(held) == 1 else b"".join(held)
+
+    def _commit(self, response: "Response") -> None:
+        """Nothing can be repeated any more; from here on only silence is a failure."""
+        self._committed = True
+        limit, self._deadline = self._deadline, response.last_byte_at + self._timeouts.between_tokens
+        if self._deadline < limit and self._timer is not None:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(max(0.0, self._deadline - monotonic()), self._expire)
 
     async def _read(self, response: "Response") -> bytes:
         """One read through the reader; notes the first content and the end."""
@@ -261,7 +270,7 @@ class Exchange:
         assert response is not None
         now = monotonic()
         if self._committed:
-            if not self.request.stream or not self._reading:
+            if not self._reading:
                 self._deadline = now + self._timeouts.between_tokens  # the app is slow, not the target
             else:
                 self._deadline = response.last_byte_at + self._timeouts.between_tokens
