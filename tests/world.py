@@ -193,6 +193,16 @@ def message(text: str = "hello", **members: Any) -> dict[str, Any]:
     return {"model": MODEL, "max_tokens": 100, "messages": [{"role": "user", "content": text}], **members}
 
 
+SURFACES: dict[str, dict[str, Any]] = {
+    CHAT: chat(),
+    "/v1/completions": {"model": MODEL, "prompt": "hello"},
+    "/v1/embeddings": {"model": MODEL, "input": "hello"},
+    "/v1/responses": {"model": MODEL, "input": "hello"},
+    MESSAGES: message(),
+}
+"""A request of each API, by path."""
+
+
 @asynccontextmanager
 async def world(
     *providers: Provider, settings: Mapping[str, Any] | None = None, keys: Mapping[str, str] = KEYS, **spec: Any
@@ -230,7 +240,7 @@ def _target(each: Provider, fleet: Fleet, milliseconds: int) -> dict[str, Any]:
         "provider": kind,
         "model": f"model-of-{each.name}",
         "url": each.url or (member.url if member is not None else ""),
-        "prior": {"ttft": f"{milliseconds}ms", "tokensPerSecond": 1_000_000 / milliseconds},
+        "prior": {"ttft": f"{milliseconds / 1000:g}s", "tokensPerSecond": 1_000_000 / milliseconds},
         **each.target,
     }
 

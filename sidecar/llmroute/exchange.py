@@ -29,6 +29,8 @@ HOLD_LIMIT = 256 * 1024
 """Bytes of a stream held back while no content has been seen; beyond it the stream is committed."""
 ANSWER_LIMIT = 8 * 1024 * 1024
 """Bytes of a non-stream that are awaited before it is committed."""
+AFTER_END = 1.0
+"""Seconds that a stream may stay open behind its end mark: its connection is worth keeping, but not worth a wait."""
 ERROR_LIMIT = 256 * 1024
 """Bytes of an error answer that are read; the rest says nothing more."""
 
@@ -112,6 +114,11 @@ class Exchange:
     def first_content_at(self) -> float | None:
         """Instant of a stream's first content."""
         return self._first_at
+
+    @property
+    def _silence(self) -> float:
+        """Longest silence after the commit point, in seconds."""
+        return AFTER_END if self._reader.ended else self._timeouts.between_tokens
 
     @property
     def elapsed(self) -> float:
@@ -226,7 +233,7 @@ class Exchange:
     def _commit(self, response: "Response") -> None:
         """Nothing can be repeated any more; from here on only silence is a failure."""
         self._committed = True
-        limit, self._deadline = self._deadline, response.last_byte_at + self._timeouts.between_tokens
+        limit, self._deadline = self._deadline, response.last_byte_at + self._silence
         if self._deadline < limit and self._timer is not None:
             self._timer.cancel()
             self._timer = self._loop.call_later(max(0.0, self._deadline - monotonic()), self._expire)
@@ -235,13 +242,20 @@ class Exchange:
         """One read through the reader; notes the first content and the end."""
         reader = self._reader
         self._reading = True
-        chunk = await response.read()
+        try:
+            chunk = await response.read()
+        except AttemptError:
+            if not reader.ended:
+                raise
+            chunk = b""  # all has been said: how the connection ends is no matter
         self._reading = False
         if self._unread:
             self.complete = not chunk
             return chunk
         if chunk:
             out = reader.feed(chunk)
+            if reader.ended and not response.ended and self._committed:
+                self._commit(response)
         else:
             out = reader.close()
             self.complete = reader.failure is None
@@ -271,9 +285,9 @@ class Exchange:
         now = monotonic()
         if self._committed:
             if not self._reading:
-                self._deadline = now + self._timeouts.between_tokens  # the app is slow, not the target
+                self._deadline = now + self._silence  # the app is slow, not the target
             else:
-                self._deadline = response.last_byte_at + self._timeouts.between_tokens
+                self._deadline = response.last_byte_at + self._silence
         if now < self._deadline:
             self._timer = self._loop.call_later(self._deadline - now, self._expire)
             return
