@@ -50,7 +50,7 @@ def alike(first: Observation, second: Observation) -> bool:
 
 
 class Health:
-    """One target's state; outlives reloads. All changes go through `observe`, `advance`, `pardon` and `reprieve`.
+    """One target's state; outlives reloads. What changes comes back from `observe`, `advance`, `pardon`, `reprieve`.
 
     `clear` is True while the target is healthy and not limited: choosing reads it for every candidate.
     """
@@ -66,6 +66,7 @@ class Health:
         "_pardons",
         "_state",
         "_streak",
+        "_told",
         "_trials",
         "_until",
         "_window_ends",
@@ -83,6 +84,7 @@ class Health:
         self.refused = False
         """Ejected because key, billing or model is wrong."""
         self._state = State.HEALTHY
+        self._told = State.HEALTHY
         self._limit = Limit()
         self._streak: list[Observation] = []
         self._counts = [0, 0, 0, 0]  # attempts and failures of this window, and of the last
@@ -132,52 +134,60 @@ class Health:
         self._last_trial = now
 
     def observe(self, observation: Observation, now: float) -> Transition | None:
-        """An attempt ended. Returns the change of the shown state, if any."""
+        """An attempt ended. Returns the change of the shown state, if any; a renewed ejection is one, too."""
         outcome = observation.outcome
+        if outcome is Outcome.OK and self.clear and self._told is State.HEALTHY:
+            self._succeeded(observation, now)
+            return None
+        if outcome is not Outcome.OK and not outcome.is_failure:
+            return None
+        shown, until = self.state(now), self._until
         if outcome is Outcome.OK:
-            return self._succeeded(observation, now)
-        if not outcome.is_failure:
-            return None
-        before = self.state(now)
-        if outcome is Outcome.RATE_LIMITED or (outcome is Outcome.OVERLOADED and observation.retry_after is not None):
-            self._limit.limited(observation.retry_after, now)
-            self.clear = False
-        if outcome in _REFUSALS:
-            return None if self.refused else self._change(Event.REFUSED, outcome.value, now)
-        if outcome not in _NOT_COUNTED:
-            change = self._failed(observation, now)
-            if change is not None:
-                return change
-        after = self.state(now)
-        if after is before:
-            return None
-        return Transition(self.name, before, after, outcome.value, max(self._limit.until - now, 0.0))
+            self._succeeded(observation, now)
+        else:
+            self._failed(observation, now)
+        renewed = self._state is State.EJECTED and self._until != until
+        return self._tell(shown, outcome.value, now, renewed)
 
     def advance(self, now: float) -> Transition | None:
-        """Let time pass: an ejection that is over becomes probation."""
+        """Let time pass: ejections and limits end by themselves, and this says so, once."""
+        shown = self.state(now)
         if self._state is State.EJECTED and now >= self._until:
-            return self._change(Event.RETURNING, Event.RETURNING.value, now)
-        return None
+            self._change(Event.RETURNING, now)
+        return self._tell(shown, Event.RETURNING.value, now)
 
     def reprieve(self, now: float) -> Transition | None:
         """What caused the ejection was changed, a new key for example: try again now."""
+        shown = self.state(now)
         if self._state is State.EJECTED:
-            return self._change(Event.RETURNING, Event.RETURNING.value, now)
-        return None
+            self._change(Event.RETURNING, now)
+        return self._tell(shown, Event.RETURNING.value, now)
 
     def pardon(self, observation: Observation, now: float) -> Transition | None:
         """Take back what an observed failure did: the same request failed alike elsewhere. See `alike`."""
         kept = [failure for failure in self._streak if failure is not observation]
         if len(kept) == len(self._streak) or self._pardons >= PARDONS:
             return None
+        shown = self.state(now)
         self._pardons += 1
         self._streak = kept
         self._counts[1] = max(self._counts[1] - 1, 0)
-        if self._state is State.EJECTED and not self.refused:
-            return self._change(Event.PARDONED, Event.PARDONED.value, now)
-        return None
+        if not self.refused:
+            self._change(Event.PARDONED, now)
+        return self._tell(shown, Event.PARDONED.value, now)
 
-    def _succeeded(self, observation: Observation, now: float) -> Transition | None:
+    def _tell(self, shown: State, reason: str, now: float, renewed: bool = False) -> Transition | None:
+        """What changed since it was last told; `shown` is the state just before."""
+        after, told = self.state(now), self._told
+        self._told = after
+        self.clear = after is State.HEALTHY
+        if after is told and shown is after and not renewed:
+            return None
+        before = told if shown is after else shown
+        ends = self._until if after is State.EJECTED else self._limit.until if after is State.LIMITED else now
+        return Transition(self.name, before, after, reason, ends - now)
+
+    def _succeeded(self, observation: Observation, now: float) -> None:
         self._limit.succeeded()
         self._pardons = 0
         if self._streak:
@@ -185,33 +195,44 @@ class Health:
         if now >= self._window_ends:
             self._turn(now)
         self._counts[0] += 1
-        if self._state is State.HEALTHY:
-            return None
-        if observation.at - observation.waited < self._ejected_at:
-            return None  # an answer to an older question
-        change = self.advance(now) or self._change(Event.TRIAL_PASSED, Event.TRIAL_PASSED.value, now)
+        if self._state is State.HEALTHY or observation.at - observation.waited < self._ejected_at:
+            return  # an answer to a question of before the ejection proves nothing
+        self._change(Event.TRIAL_PASSED, now)
         self._trials += 1
         if self._trials >= TRIALS:
-            return self._change(Event.RECOVERED, Event.RECOVERED.value, now)
-        return change
+            self._change(Event.RECOVERED, now)
 
-    def _failed(self, observation: Observation, now: float) -> Transition | None:
+    def _failed(self, observation: Observation, now: float) -> None:
+        outcome = observation.outcome
+        if outcome is Outcome.RATE_LIMITED or (outcome is Outcome.OVERLOADED and observation.retry_after is not None):
+            self._limit.limited(observation.retry_after, now)
+        if outcome in _NOT_COUNTED:
+            return
+        if self._state is State.EJECTED and now >= self._until:
+            self._change(Event.RETURNING, now)
+        if outcome in _REFUSALS:
+            if not self.refused:
+                self._eject(Event.REFUSED, outcome, now)
+            return
+        self._count_failure(observation, now)
+        if self._state is State.HEALTHY:
+            if self._is_failing():
+                self._eject(Event.FAILING, outcome, now)
+        elif observation.at - observation.waited >= self._ejected_at:  # else the trouble that led to the ejection
+            self._eject(Event.TRIAL_FAILED, outcome, now)
+
+    def _count_failure(self, observation: Observation, now: float) -> None:
         if now >= self._window_ends:
             self._turn(now)
-        counts = self._counts
-        counts[0] += 1
-        counts[1] += 1
+        self._counts[0] += 1
+        self._counts[1] += 1
         if len(self._streak) < IN_A_ROW + PARDONS:
             self._streak.append(observation)
-        reason = observation.outcome.value
-        if self._state is State.HEALTHY:
-            attempts, failures = counts[0] + counts[2], counts[1] + counts[3]
-            mostly = failures >= FEWEST_FAILURES and 2 * failures > attempts
-            return self._change(Event.FAILING, reason, now) if mostly or len(self._streak) >= IN_A_ROW else None
-        if observation.at - observation.waited < self._ejected_at:
-            return None  # the same trouble that led to the ejection
-        self.advance(now)
-        return self._change(Event.TRIAL_FAILED, reason, now)
+
+    def _is_failing(self) -> bool:
+        counts = self._counts
+        attempts, failures = counts[0] + counts[2], counts[1] + counts[3]
+        return len(self._streak) >= IN_A_ROW or (failures >= FEWEST_FAILURES and 2 * failures > attempts)
 
     def _turn(self, now: float) -> None:
         """Begin a new counting window."""
@@ -220,42 +241,32 @@ class Health:
         self._counts = [0, 0, counts[0], counts[1]] if fresh else [0, 0, 0, 0]
         self._window_ends = now + WINDOW
 
-    def _change(self, event: Event, reason: str, now: float) -> Transition | None:
-        """The only place where the state changes."""
+    def _change(self, event: Event, now: float) -> bool:
+        """The only place where the state changes: by the table. False if the event changes nothing."""
         following = NEXT.get((self._state, event))
         if following is None:
-            return None
-        shown = self.state(now)
-        if following is State.EJECTED:
-            self._eject(event, reason, now)
-        elif isinstance(following, State):
-            self._enter(following, now)
-        else:
-            state, self._ejections = self._before
-            self._enter(state, now)
-        self.clear = self._state is State.HEALTHY and now >= self._limit.until
-        after = self.state(now)
-        if after is shown:
-            return None
-        return Transition(self.name, shown, after, reason, max(self.ejected_until - now, 0.0))
-
-    def _eject(self, event: Event, reason: str, now: float) -> None:
-        if self._state is not State.EJECTED:
-            self._before = (self._state, self._ejections)
-        if self._state is State.HEALTHY and now - self._healthy_since > FORGOTTEN:
-            self._ejections = 0
+            return False
+        if not isinstance(following, State):
+            following, self._ejections = self._before
+        self._state = following
+        self._trials = 0
         self.refused = event is Event.REFUSED
+        if following is State.HEALTHY:
+            self._healthy_since = now
+            self._counts = [0, 0, 0, 0]
+        return True
+
+    def _eject(self, event: Event, outcome: Outcome, now: float) -> None:
+        """For longer each time, until a while of health."""
+        before = (self._state, self._ejections)
+        if not self._change(event, now):
+            return
+        if before[0] is not State.EJECTED:
+            self._before = before
+        if before[0] is State.HEALTHY and now - self._healthy_since > FORGOTTEN:
+            self._ejections = 0
         base, longest = (REFUSED_BACKOFF, LONGEST_REFUSED_BACKOFF) if self.refused else (BACKOFF, LONGEST_BACKOFF)
         self._until = now + min(base * 2.0 ** min(self._ejections, 16), longest)
         self._ejections += 1
         self._ejected_at = now
-        self._state = State.EJECTED
-        self.reason = reason
-
-    def _enter(self, state: State, now: float) -> None:
-        self._state = state
-        self._trials = 0
-        self.refused = False
-        if state is State.HEALTHY:
-            self._healthy_since = now
-            self._counts = [0, 0, 0, 0]
+        self.reason = outcome.value
