@@ -19,13 +19,13 @@ from typing import Any
 import yaml
 from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
-from tests.app import CHAT, MESSAGES, Answer, App, connected
 
 from llmroute.runtime import LiveRoute, LiveTarget
 from llmroute.server import Sidecar, sidecar
 from llmroute.settings import Settings
 from llmroute.simulator import Command, Fleet, FleetSpec, Member
 from llmroute.simulator.spec import Fault, ProviderSpec
+from tests.app import CHAT, MESSAGES, Answer, App, connected
 
 MODEL = "chat"
 """What apps ask for, and the route's name."""

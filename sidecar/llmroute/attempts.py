@@ -5,7 +5,7 @@ from time import monotonic
 
 import msgspec
 
-from llmroute.errors import AttemptError, DeadlineExceeded, Rejected
+from llmroute.errors import AttemptError, DeadlineExceeded, NoCandidate, Rejected
 from llmroute.exchange import Exchange
 from llmroute.health import RetryBudget
 from llmroute.learning import Learner
@@ -53,15 +53,22 @@ class Attempts:
     async def begin(self) -> bytes:
         """The first bytes for the app, from the first attempt that gets as far as its commit point.
 
-        Raises the last attempt's AttemptError when no further attempt is allowed, a RoutingError or ClientError when
-        none could be made.
+        Raises the last attempt's AttemptError when no further attempt is allowed or nobody is left to try, RateLimited
+        when all who are left are limited, another RoutingError or ClientError when no attempt could be made.
         """
         self._budget.request(monotonic())
+        last: AttemptError | None = None
         while True:
-            exchange = self._next(monotonic())
+            try:
+                exchange = self._next(monotonic())
+            except NoCandidate:
+                if last is None:
+                    raise
+                raise last from None  # what a target said tells the app more
             try:
                 return await exchange.start()
             except AttemptError as error:
+                last = error
                 self.failed.append(exchange)
                 self._learner.pardon_poison(self.failed)
                 if failure_of(exchange) is Outcome.CONTEXT_TOO_LONG:

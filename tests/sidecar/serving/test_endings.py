@@ -4,11 +4,11 @@ import asyncio
 import json
 
 import pytest
-from tests.sidecar.serving.scripted import DONE, Call, chunk, finish, scripted
-from tests.world import elsewhere, provider, world
 
 from llmroute import exchange
 from llmroute.simulator.spec import ErrorEvent, Fault, Malformed, Reset, Speed, Stall, Truncate
+from tests.sidecar.serving.scripted import DONE, Call, chunk, finish, scripted
+from tests.world import elsewhere, provider, world
 
 SHORT = {"timeouts": {"betweenTokens": "100ms"}}
 
