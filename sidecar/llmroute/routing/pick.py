@@ -7,7 +7,7 @@ Drawing the latency from what is believed, instead of taking its mean, explores 
 that decide alone on the same facts from moving all at once.
 """
 
-from math import exp
+from math import exp, inf
 from random import Random
 from statistics import NormalDist, median
 
@@ -73,16 +73,17 @@ def _latencies(
 def _suppose(
     candidates: list[Candidate], expected: list[float], drawn: list[float], ask: Ask, now: float, rng: Random
 ) -> None:
-    """Fill in those that have never answered: neither always nor never picked."""
+    """Fill in those that have never answered: neither always nor never picked, and if so, to explore."""
     tracks = [candidate.latency.track(ask.operation, ask.stream) for candidate in candidates]
     known = [seconds for seconds, track in zip(expected, tracks, strict=True) if track.level.proven]
-    middle = median(known) if known else None
+    middle = median(known) if known else 0.0
     for index, track in enumerate(tracks):
         if not track.level.proven:
-            if middle is not None:
-                expected[index] = middle * track.failing.penalty(now)
+            seconds = middle * track.failing.penalty(now) if known else expected[index]
             crowd = 1.0 + _CROWDED * candidates[index].load.in_flight
-            drawn[index] = expected[index] * exp(_NORMAL[rng.getrandbits(_BITS)]) * crowd
+            drawn[index] = seconds * exp(_NORMAL[rng.getrandbits(_BITS)]) * crowd
+            if known:
+                expected[index] = inf
 
 
 def weigh(candidates: list[Candidate], seconds: list[float], ask: Ask, terms: Terms) -> list[float]:
