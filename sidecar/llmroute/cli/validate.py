@@ -1,6 +1,7 @@
 """`llmroute validate FILE...`: check files and say what is wrong and where."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from llmroute.load import load
@@ -14,6 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 0 if all files are valid. Raises ConfigError otherwise."""
     loaded = load(arguments.files)
+    for doubt in loaded.doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
     for route in loaded.routes:
         targets = ", ".join(target.name for target in route.spec.targets)
         print(f"{route.key}: valid; serves {', '.join(route.models)} from {targets}")

@@ -1,8 +1,9 @@
 """YAML files that people write → LLMRoutes and Secrets, or all that is wrong with them, each with file, line and path.
 
 Belongs here: reading the files, YAML as a tree that remembers its lines (`nodes`), the tree against the declared types
-(`decode`), and what must hold among several resources (`resources`). Strict: what Kubernetes would refuse or silently
-drop is an error here, and a scalar that YAML 1.1 and 1.2 read differently must be quoted.
+(`decode`), what must hold among several resources (`resources`), what is allowed but doubtful (`doubts`). Strict: what
+Kubernetes would refuse or silently drop is an error here, and a scalar that YAML 1.1 and 1.2 read differently must be
+quoted.
 Does not belong here: the types (`spec`), rules within one resource (`rules`), keys in other places than the files.
 Values of Secrets are in no error and no repr.
 """

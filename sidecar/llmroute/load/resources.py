@@ -10,6 +10,7 @@ from msgspec import Struct, inspect
 
 from llmroute.errors import ConfigErrors
 from llmroute.load.decode import WRONG, Decoder, dotted, node_at, suggestion
+from llmroute.load.doubts import doubts
 from llmroute.load.nodes import MAX_BYTES, Fields, Items, Meaning, Node, Problems, Scalar, compose, meaning
 from llmroute.rules import Path, broken_rules
 from llmroute.spec import GROUP, KIND, VERSION, LLMRoute, Metadata, decode_written
@@ -40,10 +41,14 @@ class SecretValues(Mapping[str, bytes]):
 
 
 class Loaded(Struct, frozen=True):
-    """What some files declare. `secrets`: (namespace, name) → key → value."""
+    """What some files declare. `secrets`: (namespace, name) → key → value.
+
+    `doubts`: what is allowed and yet probably not meant, each with file, line and path.
+    """
 
     routes: tuple[LLMRoute, ...]
     secrets: Mapping[tuple[str, str], Mapping[str, bytes]]
+    doubts: tuple[str, ...] = ()
 
 
 def load(paths: Iterable[str | FilePath]) -> Loaded:
@@ -80,6 +85,9 @@ class _Place(Struct, frozen=True):
     def add(self, message: str, path: Path = ()) -> None:
         self.problems.add(message, line=node_at(self.node, path).line, path=dotted((*self.path, *path)))
 
+    def at(self, path: Path) -> str:
+        return f"{self.problems.source}:{node_at(self.node, path).line}: {dotted((*self.path, *path))}"
+
     def __str__(self) -> str:
         return f"{self.problems.source}:{self.node.line}"
 
@@ -110,8 +118,15 @@ class _Reader:
         if errors:
             raise ConfigErrors(errors)
         return Loaded(
-            tuple(route for route, _ in self._routes), {name: values for name, (values, _) in self._secrets.items()}
+            tuple(route for route, _ in self._routes),
+            {name: values for name, (values, _) in self._secrets.items()},
+            tuple(self._doubts()),
         )
+
+    def _doubts(self) -> Iterator[str]:
+        for route, place in self._routes:
+            for path, message in doubts(route.spec):
+                yield f"{place.at(('spec', *path))}: {message}"
 
     def _resource(self, place: _Place) -> None:
         node = place.node
