@@ -18,6 +18,7 @@ from llmroute.request import Outcome
 
 MAX_MESSAGE = 500
 """Characters of a provider's message that are kept: it goes into logs and errors."""
+_WORDLESS = "an error without a message"
 
 
 class Failure(Struct, frozen=True):
@@ -183,7 +184,8 @@ def error_of(error: Any) -> ProviderError:
     if isinstance(error, list) and error:
         error = error[0]
     if not isinstance(error, dict):
-        return ProviderError(str(error)[:MAX_MESSAGE], frozenset())
+        text = str(error)[:MAX_MESSAGE]
+        return ProviderError(text or _WORDLESS, frozenset({text.lower()}))
     message = error.get("message") or error.get("msg") or error.get("detail") or ""
     named = [error.get("code"), error.get("type"), error.get("status"), error.get("statusCode")]
     details = error.get("details")
@@ -192,4 +194,4 @@ def error_of(error: Any) -> ProviderError:
     codes = frozenset(str(name).lower()[:MAX_MESSAGE] for name in named if isinstance(name, str | int))
     status = next((name for name in named if isinstance(name, int) and 400 <= name < 600), 0)
     text = message if isinstance(message, str) else str(message)
-    return ProviderError(text[:MAX_MESSAGE] or ", ".join(sorted(codes)) or "an error without a message", codes, status)
+    return ProviderError(text[:MAX_MESSAGE] or ", ".join(sorted(codes)) or _WORDLESS, codes, status)

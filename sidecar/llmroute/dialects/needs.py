@@ -84,7 +84,7 @@ def media_of(operation: Operation, body: bytes, fields: dict[str, Raw]) -> Media
 def needs_of(
     operation: Operation, fields: dict[str, Raw], stream: bool, media: Media | None
 ) -> tuple[frozenset[str], bool]:
-    """Capabilities (`spec.Capability`) that a target must have, and whether the answer is bound to one provider's state.
+    """Capabilities (`spec.Capability`) that a target must have, and whether the answer is bound to a provider's state.
 
     It is where it depends on state there, or leaves some: such a request is asked once and never cached.
     """

@@ -13,7 +13,7 @@ class AnswerReader(Protocol):
     """Content has been seen (text, reasoning, refusal, audio, a tool's name or arguments, none empty), or the end."""
     usage: Usage | None
     content_frames: int
-    """Frames that held content (0 for bodies): stands in for output tokens where the provider counts none."""
+    """Frames since the first content (0 for bodies): stands in for output tokens where the provider counts none."""
     ended: bool
     """The clean end has been seen: `[DONE]`, `message_stop`, a complete body."""
     failure: Failure | None

@@ -99,7 +99,7 @@ class StreamReader(FrameReader):
     __slots__ = ("_passed",)
 
     marks: ClassVar[tuple[bytes, ...]]
-    """What the frames that must be parsed contain. In text its quotes would be escaped, so it never stands there."""
+    """What the frames that must be parsed contain; a frame that only quotes it is parsed in vain, and no harm done."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,10 +109,10 @@ class StreamReader(FrameReader):
     def take(self, chunk: bytes) -> bytes:
         """See FrameReader."""
         if self.first_content and not self.ended and self.failure is None:
-            blank = self._blank
-            count = chunk.count(blank)
+            closing = b"}" + self._blank
+            count = chunk.count(self._blank)
             # Frames that do not end as JSON objects do are comments, [DONE], or broken.
-            if chunk.count(b"}" + blank) == count:
+            if chunk.count(closing) == count and chunk.endswith(closing):
                 for mark in self.marks:
                     if mark in chunk:
                         break

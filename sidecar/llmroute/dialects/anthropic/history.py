@@ -11,7 +11,7 @@ import msgspec
 from llmroute.dialects import fields as members
 from llmroute.dialects.anthropic.answers import UNSIGNED
 from llmroute.dialects.splice import Change, change
-from llmroute.request import InferenceRequest, Operation
+from llmroute.request import InferenceRequest
 
 _MARK = msgspec.json.encode(UNSIGNED)
 _THINKING = ("thinking", "redacted_thinking")
@@ -29,7 +29,7 @@ def mend(request: InferenceRequest) -> list[Change]:
     if marked:
         messages = [kept for message in messages if (kept := _signed_only(message)) is not None]
         changes.append(change(request, "messages", msgspec.json.encode(messages)))
-    if manual and request.operation is Operation.MESSAGES and _calls_without_thinking(messages):
+    if manual and _calls_without_thinking(messages):
         changes.append(change(request, "thinking", b'{"type":"disabled"}'))
     return changes
 

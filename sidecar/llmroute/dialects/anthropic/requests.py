@@ -48,7 +48,7 @@ class _Source(Struct):
 class _Block(Struct):
     type: str
     text: str = ""
-    source: _Source | None = None
+    source: Raw = members.NULL
     id: str = ""
     name: str = ""
     input: Raw = _NO_ARGUMENTS
@@ -121,6 +121,7 @@ class _Request(Struct):
 
 
 _requests = msgspec.json.Decoder(_Request)
+_sources = msgspec.json.Decoder(_Source)
 _contents = msgspec.json.Decoder(str | list[_Block] | None)
 
 
@@ -177,8 +178,8 @@ def _part(block: _Block, where: str) -> Part:
     match block.type:
         case "text":
             return Text(block.text)
-        case "image" if block.source is not None:
-            return _image(block.source, where)
+        case "image":
+            return _image(members.decode(_sources, block.source), where)
         case "tool_use":
             return ToolCall(block.id, block.name, bytes(block.input).decode())
         case "tool_result":

@@ -88,21 +88,21 @@ def _grow(known: list[Any], items: list[Any]) -> None:
 
 
 def _beginning(choice: dict[str, Any]) -> dict[str, Any]:
-    """The choice with its content, unfinished."""
-    begun = {**choice, "finish_reason": None}
-    message = begun.pop("message", None)
-    if message is not None:
-        calls = message.get("tool_calls")
-        if calls:
-            message = {**message, "tool_calls": [{"index": at, **call} for at, call in enumerate(calls)]}
-        begun["delta"] = message
-    return begun
+    """The choice's content, unfinished."""
+    begun = {"index": choice.get("index", 0), "logprobs": choice.get("logprobs"), "finish_reason": None}
+    if "text" in choice:
+        return {**begun, "text": choice["text"]}
+    message = choice["message"]
+    calls = message.get("tool_calls")
+    if calls:
+        message = {**message, "tool_calls": [{"index": at, **call} for at, call in enumerate(calls)]}
+    return {**begun, "delta": message}
 
 
 def _ending(choice: dict[str, Any]) -> dict[str, Any]:
-    """The choice's end, without content."""
-    empty: dict[str, Any] = {"text": ""} if "text" in choice else {"delta": {}}
-    return {**empty, "index": choice.get("index", 0), "logprobs": None, "finish_reason": choice.get("finish_reason")}
+    """All that the choice says besides its content."""
+    said = {name: value for name, value in choice.items() if name not in ("message", "text")}
+    return {**said, "logprobs": None, **({"text": ""} if "text" in choice else {"delta": {}})}
 
 
 def _whole(choice: dict[str, Any]) -> dict[str, Any]:
