@@ -68,8 +68,8 @@ class World:
     async def aclose(self) -> None:
         for client in self._clients:
             await client.aclose()
-        for server in self._servers:
-            await server.aclose()
+        problems = [problem for server in self._servers for problem in await server.aclose()]
+        assert not problems, problems
 
 
 @pytest.fixture
