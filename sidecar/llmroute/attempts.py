@@ -42,13 +42,11 @@ class Attempts:
     @property
     def trail(self) -> str:
         """`openai-east:first-token-timeout, azure:ok`: each attempt and how it ended, or stands."""
-        exchanges = list(self.failed)
-        if self.exchange is not None and self.exchange not in exchanges:
-            exchanges.append(self.exchange)
-        return ", ".join(
-            f"{exchange.target.name}:{exchange.observation.outcome if exchange.observation else Outcome.OK}"
-            for exchange in exchanges
-        )
+        last = self.exchange
+        trail = "" if last is None or last in self.failed else _step(last)
+        if self.failed:
+            trail = ", ".join([*map(_step, self.failed), *([trail] if trail else [])])
+        return trail
 
     async def begin(self) -> bytes:
         """The first bytes for the app, from the first attempt that gets as far as its commit point.
@@ -95,9 +93,9 @@ class Attempts:
             return False
         if request.peek.stateful or len(self.failed) >= self._route.declared.spec.failover.max_attempts:
             return False
-        # Those who were in flight to a target that has just been ejected move on together: that is no retry storm.
-        first_from_ejected = len(self.failed) == 1 and exchange.target.learned.health.ejected_until > now
-        return self._budget.may_retry(now, exempt=first_from_ejected)
+        # Those who were in flight to a target when it was ejected move on together: that is no retry storm.
+        overtaken = len(self.failed) == 1 and exchange.target.learned.health.ejected_since(exchange.sent_at)
+        return self._budget.may_retry(now, exempt=overtaken)
 
     def is_apps_own(self, error: Rejected) -> bool:
         """Whether the target's answer is a verdict on the app's request, to be handed back unchanged."""
@@ -108,3 +106,8 @@ class Attempts:
 def failure_of(exchange: Exchange) -> Outcome | None:
     """How the target put its failure, if it said anything."""
     return exchange.failure.outcome if exchange.failure is not None else None
+
+
+def _step(exchange: Exchange) -> str:
+    outcome = exchange.observation.outcome if exchange.observation is not None else Outcome.OK
+    return f"{exchange.target.name}:{outcome.value}"

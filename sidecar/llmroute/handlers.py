@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from time import monotonic
 
@@ -48,9 +48,9 @@ class Proxy:
         self.buffers = BufferBudget(settings.max_buffer)
         self.retries = RetryBudget()
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    def handle(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         """aiohttp's entry: one Visit per request."""
-        return await Visit(self, request).answer()
+        return Visit(self, request).answer()
 
 
 class Visit:
@@ -193,17 +193,16 @@ class Visit:
         """Our own header lines and those of the target that the app may see."""
         attempts, response = self._attempts, exchange.response
         assert attempts is not None and attempts.decision is not None and response is not None
-        now = monotonic()
-        waited = response.last_byte_at - response.written_at + exchange.queued + response.connect
-        waited += sum(failed.elapsed for failed in attempts.failed) + self._upload
-        self._overhead = overhead = max(0.0, now - self._arrived - waited)
+        waited = response.last_byte_at - response.written_at + exchange.queued + response.connect + self._upload
+        for failed in attempts.failed:
+            waited += failed.elapsed
+        self._overhead = overhead = max(0.0, monotonic() - self._arrived - waited)
+        cache = f"x-llmroute-cache: {self._cache}\r\n" if self._cache else ""
         ours = (
             f"x-request-id: {self._id}\r\nx-llmroute-target: {exchange.target.name}\r\n"
             f"x-llmroute-reason: {attempts.decision.reason}\r\nx-llmroute-attempts: {attempts.trail}\r\n"
-            f"x-llmroute-overhead-ms: {overhead * 1000:.2f}\r\n"
+            f"x-llmroute-overhead-ms: {overhead * 1000:.2f}\r\n{cache}"
         )
-        if self._cache:
-            ours += f"x-llmroute-cache: {self._cache}\r\n"
         return ours.encode() + upstream_lines(response.headers)
 
     async def from_cache(self, entry: Entry, how: str) -> web.StreamResponse:

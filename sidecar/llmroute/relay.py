@@ -5,7 +5,7 @@ serialising their header maps costs more than all our own work on a small answer
 `request.writer`, which drains when the app reads slowly.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from time import monotonic
 from typing import Any
@@ -180,17 +180,32 @@ _KEPT = frozenset(
     b"retry-after request-id openai-processing-ms openai-version anthropic-organization-id cf-ray".split()
 )
 _KEPT_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
+_SHOWN_AS: dict[bytes, bytes] = {}
+"""Header names of targets seen so far → what the app sees them as, empty for nothing; bounded, since targets choose
+the names."""
+_MAX_NAMES = 1024
 
 
-def upstream_lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+def upstream_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The target's header lines that the app may see: request ids, rate limits, retry-after.
 
     `x-request-id` is ours on the way to the app; the target's own becomes `x-upstream-request-id`.
     """
     lines = b""
     for name, value in headers:
-        if name in _KEPT or name.startswith(_KEPT_PREFIXES):
-            lines += line(name, value)
-        elif name == b"x-request-id":
-            lines += line(b"x-upstream-request-id", value)
+        shown = _SHOWN_AS.get(name)
+        if shown is None:
+            shown = _shown_as(name)
+        if shown:
+            lines += line(shown, value)
     return lines
+
+
+def _shown_as(name: bytes) -> bytes:
+    lower = name.lower()
+    shown = lower if lower in _KEPT or lower.startswith(_KEPT_PREFIXES) else b""
+    if lower == b"x-request-id":
+        shown = b"x-upstream-request-id"
+    if len(_SHOWN_AS) < _MAX_NAMES:
+        _SHOWN_AS[name] = shown
+    return shown
