@@ -19,13 +19,13 @@ from typing import Any
 import yaml
 from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
+from tests.app import CHAT, MESSAGES, Answer, App, connected
 
 from llmroute.runtime import LiveRoute, LiveTarget
 from llmroute.server import Sidecar, sidecar
 from llmroute.settings import Settings
 from llmroute.simulator import Command, Fleet, FleetSpec, Member
 from llmroute.simulator.spec import Fault, ProviderSpec
-from tests.app import CHAT, MESSAGES, Answer, App, connected
 
 MODEL = "chat"
 """What apps ask for, and the route's name."""
@@ -164,6 +164,19 @@ class World:
     def declare(self) -> None:
         """Writes the file anew; the sidecar sees it by itself."""
         write(self.file, self.resources)
+
+    async def reloaded(self) -> None:
+        """Waits until another configuration than now is in force."""
+        before = self.sidecar.cell.runtime
+        async with asyncio.timeout(5.0):
+            while self.sidecar.cell.runtime is before:  # noqa: ASYNC110 - the sidecar tells nobody
+                await asyncio.sleep(0.005)
+
+    async def arrived(self, name: str, requests: int = 1) -> None:
+        """Waits until a provider has got so many requests."""
+        async with asyncio.timeout(5.0):
+            while self.requests(name) < requests:  # noqa: ASYNC110 - the provider tells nobody
+                await asyncio.sleep(0.001)
 
     async def settled(self) -> None:
         """Waits until no attempt is in flight and nobody waits for another's answer."""

@@ -12,12 +12,15 @@ from llmroute.errors import (
     ConnectFailed,
     ConnectTimeout,
     CredentialMissing,
+    DeadlineExceeded,
     FirstTokenTimeout,
+    Overloaded,
     Rejected,
     StreamBroken,
     TotalTimeout,
 )
 from llmroute.health import parse_retry_after
+from llmroute.patience import Patience
 from llmroute.request import FirstContent, InferenceRequest, Observation, Outcome, Timings
 from llmroute.spec import Timeouts
 
@@ -29,8 +32,6 @@ HOLD_LIMIT = 256 * 1024
 """Bytes of a stream held back while no content has been seen; beyond it the stream is committed."""
 ANSWER_LIMIT = 8 * 1024 * 1024
 """Bytes of a non-stream that are awaited before it is committed."""
-AFTER_END = 1.0
-"""Seconds that a stream may stay open behind its end mark: its connection is worth keeping, but not worth a wait."""
 ERROR_LIMIT = 256 * 1024
 """Bytes of an error answer that are read; the rest says nothing more."""
 
@@ -66,15 +67,11 @@ class Exchange:
     """
 
     __slots__ = (
-        "_committed",
-        "_deadline",
         "_first_at",
-        "_loop",
         "_observer",
+        "_patience",
         "_reader",
-        "_reading",
         "_timeouts",
-        "_timer",
         "_unread",
         "_waits_since",
         "complete",
@@ -99,13 +96,9 @@ class Exchange:
         self.complete = False
         self._timeouts = timeouts
         self._observer = observer
-        self._loop = asyncio.get_running_loop()
+        self._patience = Patience(request, target.name, timeouts)
         self._reader = dialects.answer_reader(request, target.profile)
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
         self._first_at: float | None = None
-        self._reading = False
-        self._committed = False
         self._unread = False
         """A large non-stream that is relayed without being looked at: its tokens are not known."""
         self._waits_since = 0.0
@@ -116,9 +109,10 @@ class Exchange:
         return self._first_at
 
     @property
-    def _silence(self) -> float:
-        """Longest silence after the commit point, in seconds."""
-        return AFTER_END if self._reader.ended else self._timeouts.between_tokens
+    def sent_at(self) -> float:
+        """Instant from which an ended attempt waited for its target."""
+        ended = self.observation
+        return monotonic() if ended is None else ended.at - ended.waited
 
     @property
     def elapsed(self) -> float:
@@ -168,23 +162,32 @@ class Exchange:
     async def _send(self) -> "Response":
         """A slot, then a connection, then the request written."""
         target, entered = self.target, monotonic()
-        await target.slots.acquire()
-        self._waits_since = entered
-        now = monotonic()
+        if target.slots.full:
+            await self._queue()
+        else:
+            await target.slots.acquire()
+        self._waits_since = now = monotonic()
         self.queued = now - entered
         body = dialects.encode(self.request, target.profile, target.spec)
         head = target.head(self.request)
-        self.response = response = await target.pool.send(head, body, connect_timeout=self._timeouts.connect)
-        written = response.written_at
-        self._waits_since = written
-        limit = written + self._timeouts.total
-        if self.request.stream:
-            limit = min(limit, written + self._timeouts.first_token)
-        if self.request.deadline is not None:
-            limit = min(limit, self.request.deadline)
-        self._deadline = limit
-        self._timer = self._loop.call_later(limit - written, self._expire)
+        patience = self._patience
+        self.response = response = await target.pool.send(
+            head, body, connect_timeout=patience.within(self._timeouts.connect)
+        )
+        self._waits_since = response.written_at
+        patience.begin(response)
         return response
+
+    async def _queue(self) -> None:
+        """Wait for a slot, within the app's deadline and no longer than an answer may take."""
+        within = self._patience.within(self._timeouts.total)
+        try:
+            async with asyncio.timeout(within):
+                await self.target.slots.acquire()
+        except TimeoutError:
+            if self.request.deadline is not None and monotonic() >= self.request.deadline:
+                raise DeadlineExceeded("the deadline given by x-llmroute-max-latency passed in the queue") from None
+            raise Overloaded(f"no slot at {self.target.name} came free within {within:g} s", retry_after=1.0) from None
 
     async def _whole_answer(self, response: "Response") -> bytes:
         """A non-stream commits when complete, or at ANSWER_LIMIT where its bytes can pass through unread."""
@@ -193,7 +196,7 @@ class Exchange:
             raise self._rejected(response, body)
         if not response.complete and self.request.operation.dialect is self.target.profile.dialect:
             self._unread = True
-            self._commit(response)
+            self._patience.commit()
             return body
         reader = self._reader
         out = reader.feed(body)
@@ -227,35 +230,27 @@ class Exchange:
         if self.complete:
             self.finish(Outcome.OK)
         else:
-            self._commit(response)
+            self._patience.commit()
         return held[0] if len(held) == 1 else b"".join(held)
-
-    def _commit(self, response: "Response") -> None:
-        """Nothing can be repeated any more; from here on only silence is a failure."""
-        self._committed = True
-        limit, self._deadline = self._deadline, response.last_byte_at + self._silence
-        if self._deadline < limit and self._timer is not None:
-            self._timer.cancel()
-            self._timer = self._loop.call_later(max(0.0, self._deadline - monotonic()), self._expire)
 
     async def _read(self, response: "Response") -> bytes:
         """One read through the reader; notes the first content and the end."""
-        reader = self._reader
-        self._reading = True
+        reader, patience = self._reader, self._patience
+        patience.reading = True
         try:
             chunk = await response.read()
         except AttemptError:
             if not reader.ended:
                 raise
             chunk = b""  # all has been said: how the connection ends is no matter
-        self._reading = False
+        patience.reading = False
         if self._unread:
             self.complete = not chunk
             return chunk
         if chunk:
             out = reader.feed(chunk)
-            if reader.ended and not response.ended and self._committed:
-                self._commit(response)
+            if reader.ended and not response.ended:
+                patience.said_all()
         else:
             out = reader.close()
             self.complete = reader.failure is None
@@ -278,30 +273,6 @@ class Exchange:
             ),
         )
 
-    def _expire(self) -> None:
-        """The timer fired: either a wait is over its limit, or the answer moved on and the timer is set anew."""
-        response = self.response
-        assert response is not None
-        now = monotonic()
-        if self._committed:
-            if not self._reading:
-                self._deadline = now + self._silence  # the app is slow, not the target
-            else:
-                self._deadline = response.last_byte_at + self._silence
-        if now < self._deadline:
-            self._timer = self._loop.call_later(self._deadline - now, self._expire)
-            return
-        self._timer = None
-        response.abort(self._timeout_error(now - response.written_at))
-
-    def _timeout_error(self, waited: float) -> AttemptError:
-        name, timeouts = self.target.name, self._timeouts
-        if self._committed:
-            return BetweenTokensTimeout(f"{name} went silent for {timeouts.between_tokens:g} s in mid-answer")
-        if self.request.stream and waited >= timeouts.first_token:
-            return FirstTokenTimeout(f"{name} sent no content within {timeouts.first_token:g} s")
-        return TotalTimeout(f"{name} did not answer within {waited:.3g} s")
-
     def _rejected(self, response: "Response", body: bytes) -> AttemptError:
         """What an error status, or an error inside a 200, means."""
         self.failure = failure = self._reader.failure or dialects.classify(self.target.profile, response.status, body)
@@ -318,22 +289,15 @@ class Exchange:
         if isinstance(error, Rejected):
             assert self.failure is not None
             return self.failure.outcome
-        if self._cut_by_app(error):
+        if self._patience.cut_short(error, self._waits_since):
             return Outcome.CANCELLED
         return _OUTCOMES[type(error)]
-
-    def _cut_by_app(self, error: AttemptError) -> bool:
-        """Whether the app's own deadline ended the wait before the route's timeout did: no fault of the target."""
-        if not isinstance(error, TotalTimeout) or self.request.deadline is None or self.response is None:
-            return False
-        return monotonic() - self.response.written_at < self._timeouts.total
 
     def finish(self, outcome: Outcome, retry_after: float | None = None) -> None:
         """Give everything back and emit the Observation; only the first call counts."""
         if self.observation is not None:
             return
-        if self._timer is not None:
-            self._timer.cancel()
+        self._patience.end()
         now = monotonic()
         response = self.response
         if response is not None:

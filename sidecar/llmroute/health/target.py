@@ -27,6 +27,8 @@ PARDONS = 5
 """Failures pardoned since the last success; a target that only ever fails is not innocent."""
 
 _REFUSALS = frozenset({Outcome.AUTHENTICATION, Outcome.BILLING, Outcome.MODEL_NOT_FOUND})
+_BUSY = frozenset({Outcome.OVERLOADED, Outcome.SERVER_ERROR})
+"""With a Retry-After a limit as well as a failure: 503 and 529."""
 _NOT_COUNTED = frozenset({Outcome.RATE_LIMITED, Outcome.CREDENTIAL_MISSING})
 _THE_REQUESTS_OWN = frozenset(
     {
@@ -107,6 +109,10 @@ class Health:
     def ejected_until(self) -> float:
         """When an ejected target comes on probation."""
         return self._until if self._state is State.EJECTED else 0.0
+
+    def ejected_since(self, instant: float) -> bool:
+        """Whether the target is ejected now and was ejected at the instant or later."""
+        return self._state is State.EJECTED and self._ejected_at >= instant
 
     def state(self, now: float) -> State:
         """As shown to people: a rate limit hides healthy and probation."""
@@ -204,7 +210,7 @@ class Health:
 
     def _failed(self, observation: Observation, now: float) -> None:
         outcome = observation.outcome
-        if outcome is Outcome.RATE_LIMITED or (outcome is Outcome.OVERLOADED and observation.retry_after is not None):
+        if outcome is Outcome.RATE_LIMITED or (outcome in _BUSY and observation.retry_after is not None):
             self._limit.limited(observation.retry_after, now)
         if outcome in _NOT_COUNTED:
             return

@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
+from tests.sidecar.serving.scripted import DONE, Call, chunk, completion, finish, scripted
+from tests.world import chat, elsewhere, provider, world
 
 from llmroute.exchange import ANSWER_LIMIT, HOLD_LIMIT
 from llmroute.simulator.spec import Speed
-from tests.sidecar.serving.scripted import DONE, Call, chunk, completion, finish, scripted
-from tests.world import chat, elsewhere, provider, world
 
 PING = b": ping\n\n"
 USAGE = b'data: {"id":"c","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":1}}\n\n'

@@ -4,11 +4,11 @@ import asyncio
 import json
 
 import pytest
-
-from llmroute import exchange
-from llmroute.simulator.spec import ErrorEvent, Fault, Malformed, Reset, Speed, Stall, Truncate
 from tests.sidecar.serving.scripted import DONE, Call, chunk, finish, scripted
 from tests.world import elsewhere, provider, world
+
+from llmroute import patience
+from llmroute.simulator.spec import ErrorEvent, Fault, Malformed, Reset, Speed, Stall, Truncate
 
 SHORT = {"timeouts": {"betweenTokens": "100ms"}}
 
@@ -74,7 +74,7 @@ async def test_any_byte_resets_the_silence_even_a_comment() -> None:
 
 
 async def test_the_end_mark_ends_the_answer_even_if_the_target_never_closes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "AFTER_END", 0.05)
+    monkeypatch.setattr(patience, "AFTER_END", 0.05)
 
     async def forgets_to_close(call: Call) -> None:
         await call.begin()

@@ -6,6 +6,8 @@ import ssl
 
 import pytest
 import trustme
+from tests.sidecar.serving.scripted import Call, scripted
+from tests.world import SURFACES, elsewhere, provider, world
 
 from llmroute.simulator.spec import (
     BlackHole,
@@ -19,8 +21,6 @@ from llmroute.simulator.spec import (
     Status,
     Truncate,
 )
-from tests.sidecar.serving.scripted import Call, scripted
-from tests.world import SURFACES, elsewhere, provider, world
 
 IMPATIENT = {"timeouts": {"connect": "500ms", "firstToken": "100ms", "betweenTokens": "100ms", "total": "150ms"}}
 

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-
-from llmroute.simulator.spec import ContextTooLong, CreditTooLow, Fault, Status
 from tests.sidecar.serving.scripted import Call, completion, scripted
 from tests.world import elsewhere, own_key, provider, world
+
+from llmroute.simulator.spec import ContextTooLong, CreditTooLow, Fault, Status
 
 SAID = b'{"error":{"message":"temperature: must be below 2","type":"invalid_request_error","param":"temperature"}}'
 
