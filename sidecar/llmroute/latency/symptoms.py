@@ -30,6 +30,10 @@ class Failing:
         share = self._share(now)
         return 1.0 + _FAILURE_COST * share / (1.0 - share)
 
+    def reliability(self, now: float) -> float:
+        """1 - share: how likely the next attempt is to succeed."""
+        return 1.0 - self._share(now)
+
     def succeeded(self, now: float) -> None:
         """A success takes a quarter of the share away."""
         if self.share:

@@ -6,7 +6,7 @@ from llmroute.routing.ask import Ask
 from llmroute.routing.candidate import Candidate
 from llmroute.routing.candidates import Candidates
 from llmroute.routing.filters import OF_THE_REQUEST, STATIC, broken_limit
-from llmroute.routing.pick import weigh
+from llmroute.routing.pick import tracks_of, weigh
 from llmroute.routing.policy import Terms
 
 _STATES = {State.EJECTED: "ejected", State.LIMITED: "limited"}
@@ -20,9 +20,11 @@ def explain(candidates: Candidates, ask: Ask, now: float) -> tuple[Considered, .
     metric = terms.metric_of(ask.stream)
     scores: dict[str, float] = {}
     if left:
-        tracks = [each.latency.track(ask.operation, ask.stream) for each in left]
+        tracks = tracks_of(left, ask)
         seconds = [track.sample(metric, ask.output_tokens, terms.z, now, 0.0)[0] for track in tracks]
-        scores = {each.name: score for each, score in zip(left, weigh(left, seconds, ask, terms), strict=True)}
+        scores = {
+            each.name: score for each, score in zip(left, weigh(left, tracks, seconds, ask, terms, now), strict=True)
+        }
     return tuple(
         Considered(
             target=each.name,

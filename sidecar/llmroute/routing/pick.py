@@ -3,6 +3,8 @@
     score = w_latency x (1 - norm_latency) + w_cost x (1 - norm_cost) + w_quality x quality
     norm_x = 1 - min/x over the candidates, an unknown x being their median
 
+times the likelihood of success: what fails is neither cheap nor good.
+
 Drawing the latency from what is believed, instead of taking its mean, explores by itself, and keeps many sidecars
 that decide alone on the same facts from moving all at once.
 """
@@ -11,6 +13,7 @@ from math import exp, inf
 from random import Random
 from statistics import NormalDist, median
 
+from llmroute.latency import Track
 from llmroute.routing.ask import Ask
 from llmroute.routing.candidate import Candidate
 from llmroute.routing.policy import Terms
@@ -26,17 +29,31 @@ _CROWDED = 0.5
 
 def pick(candidates: list[Candidate], ask: Ask, terms: Terms, now: float, rng: Random) -> tuple[Candidate, bool]:
     """The best of at least one candidate, and whether it was explored: others were expected to be faster."""
-    expected, drawn = _latencies(candidates, ask, terms, now, rng)
+    tracks = tracks_of(candidates, ask)
+    expected, drawn = _latencies(tracks, ask, terms, now, rng)
+    if inf in expected:
+        _suppose(candidates, tracks, (expected, drawn), now, rng)
     weight = terms.mix.latency
     if weight == 1.0:
         bound = min(drawn) / (1.0 - NEAR)
         near = [index for index, seconds in enumerate(drawn) if seconds <= bound]
     else:
-        scores = weigh(candidates, drawn, ask, terms)
+        scores = weigh(candidates, tracks, drawn, ask, terms, now)
         least = max(scores) - NEAR * weight
         near = [index for index, score in enumerate(scores) if score >= least]
     chosen = near[0] if len(near) == 1 else _least_busy(candidates, near, rng)
     return candidates[chosen], weight == 1.0 and expected[chosen] * (1.0 - NEAR) > min(expected)
+
+
+def tracks_of(candidates: list[Candidate], ask: Ask) -> list[Track]:
+    """What is known of each candidate for such requests."""
+    operation, label, stream = ask.operation, ask.operation.label, ask.stream
+    tracks: list[Track] = []
+    for candidate in candidates:
+        latency = candidate.latency
+        track = (latency.streams if stream else latency.wholes).get(label)
+        tracks.append(latency.track(operation, stream) if track is None else track)
+    return tracks
 
 
 def _least_busy(candidates: list[Candidate], near: list[int], rng: Random) -> int:
@@ -46,61 +63,47 @@ def _least_busy(candidates: list[Candidate], near: list[int], rng: Random) -> in
     return idle[rng.getrandbits(16) % len(idle)]
 
 
-def _latencies(
-    candidates: list[Candidate], ask: Ask, terms: Terms, now: float, rng: Random
-) -> tuple[list[float], list[float]]:
-    """Seconds by the terms' metric, expected and drawn, one each candidate. One that never answered is taken for a
-    median one, with wide doubt."""
-    label, stream, output_tokens, z = ask.operation.label, ask.stream, ask.output_tokens, terms.z
-    metric = terms.metric_of(stream)
+def _latencies(tracks: list[Track], ask: Ask, terms: Terms, now: float, rng: Random) -> tuple[list[float], list[float]]:
+    """Seconds by the terms' metric, expected and drawn; what never answered is expected to take for ever."""
+    output_tokens, z = ask.output_tokens, terms.z
+    metric = terms.metric_of(ask.stream)
     bits = rng.getrandbits
     expected: list[float] = []
     drawn: list[float] = []
-    proven = True
-    for candidate in candidates:
-        latency = candidate.latency
-        track = (latency.streams if stream else latency.wholes).get(label) or latency.track(ask.operation, stream)
+    for track in tracks:
         seconds, draw = track.sample(metric, output_tokens, z, now, _NORMAL[bits(_BITS)])
-        expected.append(seconds)
         drawn.append(draw)
-        if not track.level.proven:
-            proven = False
-    if not proven:
-        _suppose(candidates, expected, drawn, ask, now, rng)
+        expected.append(seconds if track.level.proven else inf)
     return expected, drawn
 
 
 def _suppose(
-    candidates: list[Candidate], expected: list[float], drawn: list[float], ask: Ask, now: float, rng: Random
+    candidates: list[Candidate], tracks: list[Track], seconds: tuple[list[float], list[float]], now: float, rng: Random
 ) -> None:
-    """Fill in those that have never answered: neither always nor never picked, and if so, to explore."""
-    tracks = [candidate.latency.track(ask.operation, ask.stream) for candidate in candidates]
-    known = [seconds for seconds, track in zip(expected, tracks, strict=True) if track.level.proven]
-    middle = median(known) if known else 0.0
+    """Draw for those that never answered, as for a median one with wide doubt: neither always nor never picked."""
+    expected, drawn = seconds
+    known = [each for each in expected if each < inf]
+    middle = median(known) if known else 1.0
     for index, track in enumerate(tracks):
         if not track.level.proven:
-            seconds = middle * track.failing.penalty(now) if known else expected[index]
             crowd = 1.0 + _CROWDED * candidates[index].load.in_flight
-            drawn[index] = seconds * exp(_NORMAL[rng.getrandbits(_BITS)]) * crowd
-            if known:
-                expected[index] = inf
+            drawn[index] = middle * crowd * track.failing.penalty(now) * exp(_NORMAL[rng.getrandbits(_BITS)])
 
 
-def weigh(candidates: list[Candidate], seconds: list[float], ask: Ask, terms: Terms) -> list[float]:
+def weigh(
+    candidates: list[Candidate], tracks: list[Track], seconds: list[float], ask: Ask, terms: Terms, now: float
+) -> list[float]:
     """Scores in [0, 1]."""
     by_latency, by_cost, by_quality, _ = terms.mix
     fastest = by_latency * min(seconds)
-    scores = []
-    if not by_cost:
-        for each, candidate in zip(seconds, candidates, strict=True):
-            scores.append(fastest / each + by_quality * candidate.quality)
-        return scores
     prices = _prices(candidates, ask)
     least = min(prices)
     cheapest = by_cost * least
-    for each, price, candidate in zip(seconds, prices, candidates, strict=True):
-        cheapness = by_cost if price <= least else cheapest / price
-        scores.append(fastest / each + by_quality * candidate.quality + cheapness)
+    scores = []
+    for candidate, track, each, price in zip(candidates, tracks, seconds, prices, strict=True):
+        score = fastest / each + by_quality * candidate.quality + (by_cost if price <= least else cheapest / price)
+        failing = track.failing
+        scores.append(score * failing.reliability(now) if failing.share else score)
     return scores
 
 

@@ -1,10 +1,14 @@
 """The next attempt, when the one before failed, and what to do when nobody is ready."""
 
+from decimal import Decimal
+from typing import Any
+
 import pytest
 from tests.sidecar.routing.world import World
 
 from llmroute.errors import NoCandidate, RateLimited
 from llmroute.request import Outcome
+from llmroute.spec import Cost, Objective
 
 
 def test_a_request_never_returns_to_a_target_that_failed_it_while_another_is_left() -> None:
@@ -36,6 +40,19 @@ def test_the_fastest_target_is_left_at_once_when_it_fails(outcome: Outcome) -> N
         assert len(tried) <= 1
     assert sent_to_fast <= 8
     assert world.picks(100)["slow"] >= 95
+
+
+@pytest.mark.parametrize("priority", ["balanced", "cost", "quality"])
+def test_a_target_that_is_fastest_cheapest_and_best_is_left_when_it_fails_all_the_same(priority: Any) -> None:
+    cheap, dear = Cost(input_per_million=Decimal(2)), Cost(input_per_million=Decimal(3))
+    world = World(
+        ideal={"cost": cheap, "quality_tier": 5},
+        plain={"cost": dear, "quality_tier": 4},
+        spec={"objective": Objective(priority=priority)},
+    ).knows(ideal=0.3, plain=0.6)
+    assert world.picks(20) == {"ideal": 20}
+    world.ends("ideal", Outcome.SERVER_ERROR).ends("ideal", Outcome.SERVER_ERROR)
+    assert world.picks(20) == {"plain": 20}
 
 
 def test_a_target_that_recovers_is_used_again_within_half_a_minute() -> None:
