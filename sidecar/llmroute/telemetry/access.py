@@ -80,7 +80,15 @@ class AccessLog:
             line.input_tokens = usage.input
             line.output_tokens = usage.output
             line.cached_tokens = usage.cached_input
-        self._write(self._encode(line) + b"\n")
+        try:
+            self._write(self._encode(line) + b"\n")
+        except UnicodeEncodeError:  # half a surrogate pair can come out of JSON, and cannot go into it
+            line.model, line.request_id = _printable(line.model), _printable(line.request_id)
+            self._write(self._encode(line) + b"\n")
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _milliseconds(seconds: float) -> float:
