@@ -79,10 +79,10 @@ class Attempts:
         route, failed = self._route, self.failed
         tried = [exchange.target.name for exchange in failed]
         self.decision = decision = choose(route.candidates, self._ask, now, self._rng, tried)
-        target = route.targets[decision.target]
-        self._learner.chosen(target, decision, failed)
-        self.exchange = Exchange(self._request, target, route.declared.spec.failover.timeouts, self._learner)
-        return self.exchange
+        target, timeouts = route.targets[decision.target], route.declared.spec.failover.timeouts
+        self.exchange = exchange = Exchange(self._request, target, timeouts, self._learner)
+        self._learner.chosen(exchange, decision, failed)
+        return exchange
 
     def _may_go_on(self, exchange: Exchange, error: AttemptError, now: float) -> bool:
         """Whether another attempt is allowed. Raises DeadlineExceeded if the app's own deadline has passed."""

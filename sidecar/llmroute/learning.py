@@ -1,5 +1,6 @@
 """What one attempt teaches, and in which order: what people look at, the estimate, the target's health, the metrics."""
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from llmroute.health import Transition, alike
@@ -56,8 +57,10 @@ class Learner:
         if transition is not None:
             self._telemetry.state_changed(target.route, transition)
 
-    def chosen(self, target: "LiveTarget", decision: Decision, failed: "list[Exchange]") -> None:
-        """A target was picked; after failed attempts that is a failover."""
+    def chosen(self, exchange: "Exchange", decision: Decision, failed: "list[Exchange]") -> None:
+        """A target was picked for an attempt, whose silence counts from now on; after failed ones it is a failover."""
+        target, request = exchange.target, exchange.request
+        target.learned.latency.sent(request.operation, request.stream, monotonic())
         self._telemetry.chosen(target.route, target.name, decision.reason)
         if failed:
             last = failed[-1].observation
