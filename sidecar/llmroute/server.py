@@ -65,7 +65,9 @@ async def sidecar(settings: Settings, files: Sequence[Path], rng: Random) -> Asy
         proxy = Proxy(settings, cell, Learner(telemetry), telemetry, rng)
         app_server = AppServer(proxy.handle, settings.header_timeout)
         admin = Admin(cell, telemetry)
-        admin_listeners, admin_port = await listen(web.Server(admin.handle), settings.admin_host, settings.admin_port)
+        admin_listeners, admin_port = await listen(
+            web.Server(admin.handle, access_log=None), settings.admin_host, settings.admin_port
+        )
         for listener in admin_listeners:
             stack.callback(listener.close)
         app_listeners, app_port = await listen(app_server, settings.listen_host, settings.listen_port)
