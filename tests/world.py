@@ -178,6 +178,12 @@ class World:
             while self.requests(name) < requests:  # noqa: ASYNC110 - the provider tells nobody
                 await asyncio.sleep(0.001)
 
+    async def left(self, name: str, clients: int = 1) -> None:
+        """Waits until a provider has seen so many clients hang up on an answer."""
+        async with asyncio.timeout(5.0):
+            while self.fleet[name].stats.cancelled < clients:  # noqa: ASYNC110 - the provider tells nobody
+                await asyncio.sleep(0.001)
+
     async def settled(self) -> None:
         """Waits until no attempt is in flight and nobody waits for another's answer."""
         async with asyncio.timeout(5.0):

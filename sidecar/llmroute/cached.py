@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from llmroute import dialects
 from llmroute.cache import Entry, Seat, Store, cache_key
 from llmroute.cache.store import LARGEST_SHARE
 from llmroute.relay import EVENT_STREAM, JSON
@@ -41,17 +42,23 @@ class CachedVisit:
             return await self._fetch()
         entry = self._cache.get(key, now)
         if entry is not None:
-            return await visit.from_cache(entry, "hit")
+            return await self._serve(entry, "hit")
         self._seat = seat = route.flights.join(key)
         try:
-            if not seat.leads:
-                entry = await seat.entry()
-                if entry is not None:
-                    return await visit.from_cache(entry, "coalesced")
-                return await self._fetch()
-            return await self._lead(seat)
+            if seat.leads:
+                return await self._lead(seat)
+            entry = await seat.entry()
+            return await self._fetch() if entry is None else await self._serve(entry, "coalesced")
         finally:
             seat.leave()
+
+    async def _serve(self, entry: Entry, how: str) -> web.StreamResponse:
+        """Answer from a kept answer; one that cannot be told as this app wants it is no answer."""
+        try:
+            body = _as_wanted(entry, self._wanted)
+        except ValueError:
+            return await self._fetch()
+        return await self._visit.from_cache(entry, body, how)
 
     async def _lead(self, seat: Seat) -> web.StreamResponse:
         """Fetch for all who wait. If our app hangs up while others wait, the work goes on until the last one leaves."""
@@ -64,11 +71,12 @@ class CachedVisit:
             return await self._fetch()
         finally:
             connection.goes_on = None
+            seat.fail()  # unless it was published: who waits goes alone, and the work is not cancelled at its own end
 
     def _others_wait(self) -> bool:
         """Asked when our app has hung up."""
         seat = self._seat
-        if seat is None or not seat.followers:
+        if seat is None or not seat.leads or not seat.followers:
             return False
         seat.leave()
         return True
@@ -107,3 +115,13 @@ class CachedVisit:
         self._cache.put(self._key, entry)
         if self._seat is not None and self._seat.leads:
             self._seat.publish(entry)
+
+
+def _as_wanted(entry: Entry, wanted: InferenceRequest) -> bytes:
+    """The kept answer as the stream or the document that the app asked for. Raises ValueError if it cannot be."""
+    operation, include_usage = wanted.operation, wanted.peek.include_usage
+    if not wanted.stream:
+        return dialects.to_body(operation, entry.body, entry.usage) if entry.stream else entry.body
+    if entry.stream:
+        return dialects.with_usage(operation, entry.body, entry.usage, include_usage=include_usage)
+    return dialects.to_stream(operation, entry.body, include_usage=include_usage)

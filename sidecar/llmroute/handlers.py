@@ -205,16 +205,11 @@ class Visit:
         )
         return ours.encode() + upstream_lines(response.headers)
 
-    async def from_cache(self, entry: Entry, how: str) -> web.StreamResponse:
-        """Serve a kept answer, as the stream or the document that the app asked for."""
+    async def from_cache(self, entry: Entry, body: bytes, how: str) -> web.StreamResponse:
+        """Serve a kept answer; `body` is what the app gets of it."""
         wanted = self._wanted
         assert wanted is not None
         self._cache = how
-        body = entry.body
-        if entry.stream and not wanted.stream:
-            body = dialects.to_body(wanted.operation, body)
-        elif wanted.stream and not entry.stream:
-            body = dialects.to_stream(wanted.operation, body)
         self._overhead = max(0.0, monotonic() - self._arrived - self._upload)
         headers = (
             f"x-request-id: {self._id}\r\nx-llmroute-target: {entry.target}\r\nx-llmroute-reason: cache\r\n"
