@@ -5,7 +5,8 @@ from time import monotonic
 
 import msgspec
 
-from llmroute.errors import AttemptError, DeadlineExceeded, NoCandidate, Rejected
+from llmroute import dialects
+from llmroute.errors import AttemptError, ClientError, DeadlineExceeded, NoCandidate, Rejected
 from llmroute.exchange import Exchange
 from llmroute.health import RetryBudget
 from llmroute.learning import Learner
@@ -76,11 +77,19 @@ class Attempts:
                     raise
 
     def _next(self, now: float) -> Exchange:
-        route, failed = self._route, self.failed
+        """The next attempt. A target is asked whether it can express the request when it is picked, not before:
+        for one of the other dialect the answer takes a whole translation."""
+        request, route, failed = self._request, self._route, self.failed
         tried = [exchange.target.name for exchange in failed]
-        self.decision = decision = choose(route.candidates, self._ask, now, self._rng, tried)
-        target, timeouts = route.targets[decision.target], route.declared.spec.failover.timeouts
-        self.exchange = exchange = Exchange(self._request, target, timeouts, self._learner)
+        while True:
+            self.decision = decision = choose(route.candidates, self._ask, now, self._rng, tried)
+            target = route.targets[decision.target]
+            try:
+                body = dialects.encode(request, target.profile, target.spec)
+                break
+            except ClientError as error:
+                self._ask = route.ask_without(self._ask, target.profile, error.param or "body")
+        self.exchange = exchange = Exchange(request, target, body, route.declared.spec.failover.timeouts, self._learner)
         self._learner.chosen(exchange, decision, failed)
         return exchange
 

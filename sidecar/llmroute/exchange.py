@@ -67,6 +67,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_body",
         "_first_at",
         "_observer",
         "_patience",
@@ -84,9 +85,13 @@ class Exchange:
         "target",
     )
 
-    def __init__(self, request: InferenceRequest, target: "LiveTarget", timeouts: Timeouts, observer: Observer) -> None:
+    def __init__(
+        self, request: InferenceRequest, target: "LiveTarget", body: bytes, timeouts: Timeouts, observer: Observer
+    ) -> None:
         self.request = request
         self.target = target
+        self._body = body
+        """The request as the target wants it."""
         self.queued = 0.0
         self.stalled = 0.0
         """Seconds that the app's back-pressure took of the generation; the relay adds to it."""
@@ -168,11 +173,10 @@ class Exchange:
             await target.slots.acquire()
         self._waits_since = now = monotonic()
         self.queued = now - entered
-        body = dialects.encode(self.request, target.profile, target.spec)
         head = target.head(self.request)
         patience = self._patience
         self.response = response = await target.pool.send(
-            head, body, connect_timeout=patience.within(self._timeouts.connect)
+            head, self._body, connect_timeout=patience.within(self._timeouts.connect)
         )
         self._waits_since = response.written_at
         patience.begin(response)

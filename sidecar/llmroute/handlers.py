@@ -242,7 +242,7 @@ class Visit:
     async def _explain(self, wanted: InferenceRequest, route: LiveRoute) -> web.StreamResponse:
         """`x-llmroute-dry-run`: the decision in full, and nothing sent to a target."""
         proxy = self._proxy
-        ask, now = route.ask(wanted), monotonic()
+        ask, now = route.ask_in_full(wanted), monotonic()
         decision = choose(route.candidates, ask, now, proxy.rng)
         explained = msgspec.structs.replace(decision, considered=explain(route.candidates, ask, now))
         return await self._send(200, JSON, line(b"x-request-id", self._id.encode()), msgspec.json.encode(explained))

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from llmroute import dialects
 from llmroute.cache import SingleFlight, Store
 from llmroute.credentials import Credential, EnvironmentSource, FileSource, LiteralSource, Source
@@ -17,9 +19,8 @@ from llmroute.errors import ConfigError, UnknownModel
 from llmroute.health import Health
 from llmroute.latency import Latency, Lengths, Window
 from llmroute.learning import Tally
-from llmroute.request import Dialect, InferenceRequest
+from llmroute.request import Dialect, InferenceRequest, Operation
 from llmroute.routing import Ask, Candidate, Candidates, Policy
-from llmroute.routing.ask import EVERYTHING_EXPRESSIBLE
 from llmroute.slots import Slots
 from llmroute.spec import LLMRoute, Target
 from llmroute.upstream import Origin, Pool, Upstream, build_head
@@ -123,7 +124,7 @@ class LiveRoute:
     """A route ready to serve."""
 
     __slots__ = (
-        "_profiles",
+        "_unspoken",
         "cache",
         "candidates",
         "declared",
@@ -150,30 +151,43 @@ class LiveRoute:
         self.lengths = lengths
         self.flights = SingleFlight()
         self.passthrough = self.targets[spec.passthrough] if spec.passthrough else None
-        profiles: dict[dialects.Profile, list[str]] = {}
-        for target in self.targets.values():
-            profiles.setdefault(target.profile, []).append(target.name)
-        self._profiles = tuple(profiles.items())
+        self._unspoken = {
+            operation.label: {
+                target.name: operation.path
+                for target in self.targets.values()
+                if operation not in target.profile.operations
+            }
+            for operation in Operation
+        }
 
     def ask(self, request: InferenceRequest) -> Ask:
-        """The request as choosing sees it."""
-        peek, wishes = request.peek, request.wishes
-        inexpressible: dict[str, str] | None = None
-        for profile, names in self._profiles:
-            field = dialects.missing_for(profile, request)
-            if field is not None:
-                inexpressible = inexpressible or {}
-                inexpressible.update(dict.fromkeys(names, field))
+        """The request as choosing sees it. That a target of the other dialect cannot express it comes to light when
+        the target is picked: see `ask_without`, and `ask_in_full`."""
+        peek, wishes, operation = request.peek, request.wishes, request.operation
         return Ask(
-            operation=request.operation,
+            operation=operation,
             stream=peek.stream,
             prompt_tokens=peek.prompt_tokens,
-            output_tokens=self.lengths.expected(request.operation, peek.max_output_tokens, wishes.expected_tokens),
+            output_tokens=self.lengths.expected(operation, peek.max_output_tokens, wishes.expected_tokens),
             needs=peek.needs,
             wishes=wishes,
             max_output_tokens=peek.max_output_tokens,
-            inexpressible=inexpressible or EVERYTHING_EXPRESSIBLE,
+            inexpressible=self._unspoken[operation.label],
         )
+
+    def ask_without(self, ask: Ask, profile: dialects.Profile, field: str) -> Ask:
+        """The same, now that it is known that targets of this profile cannot express the field."""
+        names = [target.name for target in self.targets.values() if target.profile is profile]
+        return msgspec.structs.replace(ask, inexpressible={**ask.inexpressible, **dict.fromkeys(names, field)})
+
+    def ask_in_full(self, request: InferenceRequest) -> Ask:
+        """As `ask`, with every target asked whether it can express the request: for explanations."""
+        ask = self.ask(request)
+        for profile in {id(target.profile): target.profile for target in self.targets.values()}.values():
+            field = dialects.missing_for(profile, request)
+            if field is not None:
+                ask = self.ask_without(ask, profile, field)
+        return ask
 
     def speaks(self, dialect: Dialect) -> bool:
         """Whether any target speaks the dialect."""
