@@ -21,11 +21,12 @@ MAX_REQUEST_ID = 128
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _FORWARD, _DROP, _DIALECT, _OURS, _READ = range(5)
 _NEVER_UPSTREAM = frozenset(
-    b"accept-encoding connection content-encoding content-length cookie expect keep-alive openai-organization"
+    b"accept-encoding content-encoding content-length cookie expect keep-alive openai-organization"
     b" openai-project proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding"
     b" upgrade".split()
 )
-_READ_HERE = frozenset(b"api-key authorization content-type host origin x-api-key x-request-id".split())
+_READ_HERE = frozenset(b"api-key authorization connection content-type host origin x-api-key x-request-id".split())
+_USUAL_CONNECTIONS = frozenset({b"keep-alive", b"Keep-Alive", b"close"})
 _KINDS: dict[bytes, tuple[int, bytes]] = {}
 """Header names seen so far → (kind, lower case); bounded, since apps choose the names."""
 _MAX_KINDS = 1024
@@ -41,6 +42,8 @@ class Head(msgspec.Struct):
     request_id: str | None = None
     credentials: tuple[bytes, ...] = ()
     speaks_anthropic: bool = False
+    hop_by_hop: frozenset[bytes] = frozenset()
+    """Headers that `connection` names: they are meant for us."""
 
     def credential_hash(self) -> bytes:
         """Tells callers apart without keeping what they sent."""
@@ -98,6 +101,13 @@ class Gate:
                 else:
                     self._read(head, lower, value)
         self._check_host(host)
+        if head.hop_by_hop:
+            forward = [
+                piece
+                for at in range(0, len(forward), 4)
+                if forward[at] not in head.hop_by_hop
+                for piece in forward[at : at + 4]
+            ]
         head.forward = b"".join(forward)
         head.dialect = b"".join(dialect)
         head.speaks_anthropic = b"anthropic-version: " in head.dialect
@@ -111,6 +121,9 @@ class Gate:
         elif name == b"origin":
             if value not in self._origins:
                 raise ForbiddenOrigin("requests from web pages are refused; --allow-origin admits an origin")
+        elif name == b"connection":
+            if value not in _USUAL_CONNECTIONS:
+                head.hop_by_hop = frozenset(option.strip().lower() for option in value.split(b","))
         elif name == b"x-request-id":
             text = value.decode("latin-1")
             if len(text) <= MAX_REQUEST_ID and text.isascii() and text.isprintable():
