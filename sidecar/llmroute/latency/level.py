@@ -28,7 +28,7 @@ STALE_AFTER = 30.0
 STALE_SPREAD = 0.25
 """Widening of a draw each time that the age doubles."""
 RECOVERY = 120.0
-"""Seconds after which a target that was worse than usual is as likely as not (1 - 1/e) to be as it used to be."""
+"""Seconds after which a target that was worse than usual is as it used to be with probability 1 - 1/e."""
 STALE_WEIGHT = 2.0
 """Samples that stale evidence is worth at most against fresh one."""
 
@@ -108,32 +108,34 @@ class Level:
     def learn(self, value: float, now: float) -> None:
         """Take in the value of a success."""
         sample = math.log(value)
-        self._move(sample, now)
+        stale = now - self.at > STALE_AFTER
+        self._move(sample, now, STALE_WEIGHT if stale else MOST_WEIGHT - 1.0)
         self.samples += 1
         self.proven = True
         rate = 1.0 / (self.samples + self._pseudo)
         self.base += (sample - self.base) * (rate if rate > BASE_RATE else BASE_RATE)
 
     def censor(self, value: float, now: float) -> None:
-        """Take in that the value would have been at least this: evidence only where more was not expected anyway."""
-        sample = math.log(value)
+        """Take in that the value would have been at least this: evidence only where more was not expected anyway, and
+        never for a value below what the evidence so far says, nor for less spread."""
         self.refresh(now)
         if value > self.expected:
-            self._move(sample, now)
+            variance = self.variance
+            self._move(max(math.log(value), self.mean), now, MOST_WEIGHT - 1.0)
+            self.variance = variance
 
-    def _move(self, sample: float, now: float) -> None:
+    def _move(self, sample: float, now: float, most_kept: float) -> None:
+        """Towards the sample; the evidence so far weighs as `most_kept` samples at most."""
         age = now - self.at
         kept = self.weight
         if age > 0.0:
             kept *= math.exp(-age / MEMORY)
-            if age > STALE_AFTER and kept > STALE_WEIGHT:
-                kept = STALE_WEIGHT
             self.at = now
         if not self.weight:
             self.mean = sample
             self.weight = 1.0
         else:
-            weight = 1.0 + (kept if kept < MOST_WEIGHT - 1.0 else MOST_WEIGHT - 1.0)
+            weight = 1.0 + (kept if kept < most_kept else most_kept)
             surprise = sample - self.mean
             self.mean += surprise / weight
             self.weight = weight

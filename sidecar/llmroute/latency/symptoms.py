@@ -68,11 +68,16 @@ class Silence:
             self.since = now
         self.waiting += 1
 
-    def heard(self, now: float) -> None:
-        """One answered or ended; for those that still wait the silence begins anew."""
+    def answered(self, now: float) -> None:
+        """One answered; for those that still wait the silence begins anew."""
         if self.waiting:
             self.waiting -= 1
             self.since = now
+
+    def given_up(self) -> None:
+        """One ended without an answer, which breaks no silence."""
+        if self.waiting:
+            self.waiting -= 1
 
     def lasts(self, now: float) -> float:
         """Seconds of silence; 0 while nothing waits."""

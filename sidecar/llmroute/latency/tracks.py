@@ -93,7 +93,7 @@ class StreamTrack:
 
     def first_content(self, ttft: float, at: float) -> None:
         """The first content came after `ttft` seconds."""
-        self.silence.heard(at)
+        self.silence.answered(at)
         clean = numbers.seconds(ttft)
         if clean is not None:
             self.level.learn(clean, at)
@@ -102,7 +102,7 @@ class StreamTrack:
         """An attempt ended, in whatever way."""
         at, outcome, timings = observation.at, observation.outcome, observation.timings
         if timings.ttft is None:
-            self.silence.heard(at)
+            self.silence.given_up()
         if outcome is Outcome.OK:
             self.failing.succeeded(at)
             count = observation.output_tokens
@@ -166,8 +166,8 @@ class WholeTrack:
     def ended(self, observation: Observation) -> None:
         """An attempt ended, in whatever way."""
         at, outcome = observation.at, observation.outcome
-        self.silence.heard(at)
         if outcome is Outcome.OK:
+            self.silence.answered(at)
             self.failing.succeeded(at)
             total = numbers.seconds(observation.timings.total)
             if total is not None:
@@ -175,6 +175,7 @@ class WholeTrack:
                 self._usual += (reference - self._usual) * _USUAL_RATE
                 self.level.learn(total / reference, at)
             return
+        self.silence.given_up()
         if _blames(observation):
             self.failing.failed(at)
         waited = numbers.seconds(observation.waited)

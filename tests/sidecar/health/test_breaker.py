@@ -200,6 +200,15 @@ def test_a_target_that_only_ever_fails_is_not_pardoned_for_ever() -> None:
     assert patient.state is State.EJECTED
 
 
+def test_a_success_renews_the_right_to_pardons() -> None:
+    patient = Patient()
+    for _ in range(10):
+        patient.ends(Outcome.SERVER_ERROR, times=3)
+        patient.note(patient.health.pardon(patient.last, patient.now))
+        assert patient.state is State.HEALTHY
+        patient.ends(Outcome.OK)
+
+
 def test_no_pardon_for_a_wrong_key() -> None:
     patient = Patient().ends(Outcome.SERVER_ERROR).ends(Outcome.AUTHENTICATION)
     assert patient.health.pardon(patient.last, patient.now) is None

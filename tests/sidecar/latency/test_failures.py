@@ -31,23 +31,29 @@ def test_what_is_not_the_targets_fault_teaches_nothing_when_it_is_fast(outcome: 
 
 @given(
     outcome=st.sampled_from([*FAILURES, *BLAMELESS]),
-    answers=st.lists(st.floats(0.01, 20.0), max_size=8),
+    story=st.lists(st.tuples(st.floats(0.01, 20.0), st.floats(0.0, 200.0), st.booleans()), max_size=12),
     waited=st.floats(0.0, 600.0),
     ttft=st.none() | st.floats(0.001, 10.0),
     stream=st.booleans(),
 )
 def test_no_end_but_success_ever_makes_a_target_look_faster(
-    outcome: Outcome, answers: list[float], waited: float, ttft: float | None, stream: bool
+    outcome: Outcome, story: list[tuple[float, float, bool]], waited: float, ttft: float | None, stream: bool
 ) -> None:
     target = Target(stream=stream)
-    for seconds in answers:
-        target.later(1.0).answers(seconds)
-    before = target.estimate()
-    after = target.ends(outcome, waited=waited, timings=Timings(ttft=ttft)).estimate()
+    for seconds, pause, good in story:
+        target.later(pause)
+        if good:
+            target.answers(seconds)
+        else:
+            target.ends(Outcome.FIRST_TOKEN_TIMEOUT, waited=10 * seconds)
+    before = [target.estimate(percentile=percentile) for percentile in (5, 50, 99)]
+    target.ends(outcome, waited=waited, timings=Timings(ttft=ttft))
     slack = 1.0 + 1e-9
-    assert after.ttft * slack >= before.ttft
-    assert after.total * slack >= before.total
-    assert after.tokens_per_second <= before.tokens_per_second * slack
+    for was, percentile in zip(before, (5, 50, 99), strict=True):
+        now = target.estimate(percentile=percentile)
+        assert now.ttft * slack >= was.ttft
+        assert now.total * slack >= was.total
+        assert now.tokens_per_second <= was.tokens_per_second * slack
 
 
 def test_a_limit_with_its_retry_after_is_kept_by_health_and_needs_no_penalty() -> None:
@@ -108,6 +114,11 @@ def test_silence_far_beyond_the_usual_is_taken_for_slowness() -> None:
 def test_silence_ends_with_the_answer() -> None:
     target = Target().answers(0.4, times=10).is_asked()
     assert target.later(10.0).answers(10.0).ttft < 1.0
+
+
+def test_giving_up_on_one_does_not_break_the_silence_of_the_others() -> None:
+    target = Target().answers(0.4, times=10).is_asked().later(5.0).is_asked()
+    assert target.later(5.0).ends(Outcome.FIRST_TOKEN_TIMEOUT, waited=10.0).ttft >= 10.0
 
 
 def test_an_end_that_was_never_told_is_not_silence_for_ever() -> None:
