@@ -170,8 +170,6 @@ def read_error(body: bytes) -> ProviderError | None:
     if not isinstance(document, dict):
         return None
     error = document.get("error")
-    if error is None and isinstance(document.get("response"), dict):
-        error = document["response"].get("error")
     if error is None and (
         document.get("object") == "error" or document.get("type") == "error" or "choices" not in document
     ):

@@ -64,13 +64,13 @@ def value(fields: dict[str, Raw], name: str) -> Any:
         raise BadRequest(f"`{name}` is not valid JSON: {error}", param=name) from error
 
 
-def decode(decoder: msgspec.json.Decoder[_T], body: bytes | Raw) -> _T:
-    """A body as a type. Raises BadRequest naming the field that is not of it."""
+def decode(decoder: msgspec.json.Decoder[_T], body: bytes | Raw, within: str = "") -> _T:
+    """A body, or what stands `within` it, as a type. Raises BadRequest naming the field that is not of it."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         path = _PATH.search(str(error))
-        where = path.group(1) if path else ""
+        where = ".".join(filter(None, (within, path.group(1) if path else ""))).replace(".[", "[")
         reason = _PATH.sub("", str(error))
         raise BadRequest(f"`{where}`: {reason}" if where else reason, param=where or None) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

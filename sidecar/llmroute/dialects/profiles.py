@@ -43,6 +43,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     """What the chat API calls the bound of the answer: newer OpenAI models reject `max_tokens`."""
     top_k: bool = False
     """The chat API takes `top_k`, which OpenAI's own does not."""
+    reasoning_samples: bool = True
+    """Models that reason take `temperature` and `top_p`."""
     max_stops: int | None = None
     max_name: int | None = None
 
@@ -58,6 +60,7 @@ PROFILES: dict[str, Profile] = {
             otel_name="openai",
             operations=_COMPATIBLE | {Operation.RESPONSES},
             max_tokens_field="max_completion_tokens",
+            reasoning_samples=False,
             max_stops=4,
             max_name=64,
         ),
@@ -70,6 +73,7 @@ PROFILES: dict[str, Profile] = {
             otel_name="azure.ai.openai",
             operations=_COMPATIBLE | {Operation.RESPONSES},
             max_tokens_field="max_completion_tokens",
+            reasoning_samples=False,
             max_stops=4,
             max_name=64,
         ),

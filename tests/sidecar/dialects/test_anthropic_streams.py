@@ -91,6 +91,17 @@ def test_without_message_stop_it_is_cut(reads: list[bytes]) -> None:
         feed_all(reader(), *reads)
 
 
+@pytest.mark.parametrize("before", [[START], [START, BLOCK, HI, HI]])
+def test_a_frame_that_is_not_json_breaks_the_stream(before: list[bytes]) -> None:
+    with pytest.raises(StreamBroken, match="JSON"):
+        feed_all(reader(), *before, b'event: content_block_delta\ndata: {"type": "content_bl\n\n')
+
+
+def test_a_known_event_of_another_shape_is_relayed() -> None:
+    odd = event("content_block_delta", index=0, delta="of another shape")
+    assert reader().feed(START + odd) == START + odd
+
+
 def test_text_that_looks_like_the_wire_format_is_text() -> None:
     stream = reader()
     text = '"message_stop" "error"\n\nevent: error\ndata: {"type":"message_stop"}\n\n'

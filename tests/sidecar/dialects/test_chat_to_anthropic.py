@@ -59,6 +59,12 @@ def test_instructions_alone_are_the_question() -> None:
     assert (body["messages"], body.get("system")) == ([user("Tell a joke.")], None)
 
 
+def test_refusals_of_the_history_were_said() -> None:
+    part = assistant([{"type": "refusal", "refusal": "No."}])
+    body = said(user("x"), assistant(refusal="I will not."), user("y"), part, user("z"))
+    assert [message["content"] for message in body["messages"]] == ["x", "I will not.", "y", "No.", "z"]
+
+
 def test_turns_of_one_role_are_merged_and_empty_ones_left_out() -> None:
     body = said(user("One"), user("Two"), assistant(""), assistant("Three"), user(" "), user("Four"))
     texts = [{"type": "text", "text": "One"}, {"type": "text", "text": "Two"}]
@@ -253,6 +259,10 @@ def test_the_user_is_told_and_streams_are_asked_for() -> None:
         ({"messages": [user([{"type": "input_audio", "input_audio": {}}])]}, "messages[0].content[0]"),
         ({"messages": [user([{"type": "file", "file": {"file_id": "f"}}])]}, "messages[0].content[0]"),
         ({"messages": [*HELLO, assistant(audio={"id": "a"})]}, "messages[1].audio"),
+        (
+            {"messages": [*HELLO, assistant(tool_calls=[{"id": "c", "type": "custom", "custom": {"name": "f"}}])]},
+            "messages[1].tool_calls[0]",
+        ),
         ({"messages": [{"role": "function", "name": "f", "content": "x"}]}, "messages[0].role"),
     ],
 )

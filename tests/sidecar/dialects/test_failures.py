@@ -38,6 +38,11 @@ EJECTS = [
             [{"error": {"code": 400, "message": "API key not valid. Please pass one.", "status": "INVALID_ARGUMENT"}}]
         ),
     ),
+    (
+        Outcome.AUTHENTICATION,
+        400,
+        dumps({"error": {"code": 400, "message": "x", "details": [{"reason": "API_KEY_INVALID"}]}}),
+    ),
     (Outcome.AUTHENTICATION, 401, dumps({"error": {"message": "No auth credentials found", "code": 401}})),
     (Outcome.AUTHENTICATION, 401, dumps({"error": "Unauthorized", "message": "Invalid API key"})),
     (

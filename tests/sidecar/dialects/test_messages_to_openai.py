@@ -185,6 +185,13 @@ def test_thinking_is_an_effort_for_models_that_reason(members: dict[str, Any], e
     assert "reasoning_effort" not in sent(messages(**members), OPENAI)
 
 
+def test_openais_reasoning_models_take_no_sampling() -> None:
+    sampled = messages(temperature=0.3, top_p=0.9)
+    assert "temperature" not in sent(sampled, OPENAI, reasoning=True)
+    assert "top_p" not in sent(sampled, OPENAI, reasoning=True)
+    assert sent(sampled, COMPATIBLE, reasoning=True)["temperature"] == 0.3
+
+
 def test_the_user_is_told_if_openai_takes_the_name() -> None:
     assert said(metadata={"user_id": "u-1"})["user"] == "u-1"
     assert "user" not in said(metadata={"user_id": "u" * 65})
@@ -222,6 +229,7 @@ def test_what_only_says_how_is_left_out() -> None:
             {"messages": [turn("user", [result([{"type": "document"}])])]},
             "messages[0].content[0].content[0]",
         ),
+        ({"messages": [turn("user", [result([CALL])])]}, "messages[0].content[0].content[0]"),
         ({"messages": [*HELLO, turn("assistant", [{"type": "server_tool_use", "id": "s"}])]}, "messages[1].content[0]"),
     ],
 )
@@ -242,6 +250,9 @@ def test_what_openai_cannot_express_names_the_field(members: dict[str, Any], fie
         ({"messages": [turn("robot", "hi")]}, "messages[0].role"),
         ({"messages": [turn("user", [{"text": "no type"}])]}, "messages[0].content[0]"),
         ({"system": 7}, "system"),
+        ({"messages": [turn("user", [{"type": "image"}])]}, "messages[0].content[0].source"),
+        ({"messages": [turn("user", [result(7)])]}, "messages[0].content[0].content"),
+        ({"messages": [turn("user", [result([{}])])]}, "messages[0].content[0].content[0]"),
         ({"max_tokens": "many"}, "max_tokens"),
         ({"stop_sequences": "one"}, "stop_sequences"),
     ],

@@ -42,6 +42,7 @@ def asking_for_usage() -> AnswerReader:
         data({"id": "", "object": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]}),  # Azure's first
         chunk({"content": None}),
         chunk({"tool_calls": []}),
+        chunk({"tool_calls": ["of another shape"]}),
         chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"arguments": ""}}]}),
         usage_chunk(prompt_tokens=1, completion_tokens=0),
         chunk({}),
@@ -273,6 +274,21 @@ def test_a_failed_response_is_a_failure(frame: bytes, before: list[bytes]) -> No
     assert feed_all(stream, *before, frame) == b"".join(before)
     assert stream.failure is not None
     assert (stream.failure.outcome, stream.failure.message) == (Outcome.RATE_LIMITED, "slow")
+
+
+def test_a_response_may_end_as_chats_do_and_may_be_filtered() -> None:
+    stream = responses()
+    assert feed_all(stream, CREATED, TEXT, DONE) == CREATED + TEXT + DONE
+    assert stream.ended
+    stream = responses()
+    filtered = {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}
+    feed_all(stream, CREATED, TEXT, event("response.incomplete", response=filtered))
+    assert stream.finish == "content_filter"
+
+
+def test_a_known_event_of_another_shape_is_relayed() -> None:
+    odd = event("response.completed", response="of another shape")
+    assert responses().feed(CREATED + odd) == CREATED + odd
 
 
 def test_a_response_that_is_cut_is_broken() -> None:

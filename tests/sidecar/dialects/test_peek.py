@@ -49,6 +49,7 @@ def complaint(body: bytes, operation: Operation = CHAT) -> BadRequest:
         (b'{"model":"a","messages":[],"x":1,"messages":[1]}', "messages", "twice"),
         (b'{"model":"a","messages":[],"mod\\u0065l":"b"}', "model", "twice"),
         (b'{"model": "a", "messages": [], "stream": true, "stream": false}', "stream", "twice"),
+        (b'{"model":"a","messages":[],"stream_options":1e999}', "stream_options", "JSON"),
     ],
 )
 def test_a_broken_body_is_told_what_is_wrong_and_where(body: bytes, param: str | None, words: str) -> None:

@@ -161,6 +161,13 @@ def test_signed_thinking_and_failed_tools_survive_their_own_dialect(thought: str
     assert meaning(through_anthropic(conversation)) == meaning(conversation)
 
 
+@few
+@given(st.sampled_from([None, Format()]))
+def test_json_without_a_schema_survives_its_own_dialect(wanted: Format | None) -> None:
+    turns = (Turn("user", (Text("go"),)),)
+    assert through_openai(Conversation(turns=turns, format=wanted)).format == wanted
+
+
 usages = st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.integers(0, 50)).map(
     lambda n: Usage(input=n[0] + n[1] + n[2], output=n[3], cached_input=n[1], cache_written=n[2])
 )

@@ -179,7 +179,7 @@ def _part(block: _Block, where: str) -> Part:
         case "text":
             return Text(block.text)
         case "image":
-            return _image(members.decode(_sources, block.source), where)
+            return _image(members.decode(_sources, block.source, f"{where}.source"), where)
         case "tool_use":
             return ToolCall(block.id, block.name, bytes(block.input).decode())
         case "tool_result":
@@ -193,7 +193,7 @@ def _part(block: _Block, where: str) -> Part:
 
 def _result(block: _Block, where: str) -> ToolResult:
     said = []
-    for at, part in enumerate(_parts(members.decode(_contents, block.content), f"{where}.content")):
+    for at, part in enumerate(_parts(members.decode(_contents, block.content, f"{where}.content"), f"{where}.content")):
         if not isinstance(part, Text | Image):
             raise Unsupported("this content of a tool result cannot be expressed", param=f"{where}.content[{at}]")
         said.append(part)

@@ -35,8 +35,6 @@ def write_request(conversation: Conversation, profile: Profile, target: Target) 
         "model": target.model,
         "messages": [message for turn in conversation.turns for message in _messages(turn)],
         profile.max_tokens_field: conversation.max_tokens,
-        "temperature": conversation.temperature,
-        "top_p": conversation.top_p,
         "top_k": conversation.top_k,
         "stop": conversation.stop or None,
         "response_format": _format(conversation.format),
@@ -46,6 +44,8 @@ def write_request(conversation: Conversation, profile: Profile, target: Target) 
         body["tools"] = [_tool(tool) for tool in conversation.tools]
         body["tool_choice"] = _tool_choice(conversation.tool_choice)
         body["parallel_tool_calls"] = conversation.tool_choice.parallel
+    if profile.reasoning_samples or not target.reasoning:
+        body |= {"temperature": conversation.temperature, "top_p": conversation.top_p}
     if target.reasoning and conversation.effort is not None:
         body["reasoning_effort"] = _EFFORTS.get(conversation.effort)
     if conversation.stream:
