@@ -40,7 +40,7 @@ class Admin:
             known = " ".join(self._pages)
             return await send_whole(request, 404, TEXT, b"", f"unknown path; known: {known}\n".encode())
         if request.method not in ("GET", "HEAD"):
-            return await send_whole(request, 405, TEXT, b"", b"use GET\n", close=True)
+            return await send_whole(request, 405, TEXT, b"allow: GET, HEAD\r\n", b"use GET\n", close=True)
         return await page(request)
 
     async def _livez(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -281,6 +281,8 @@ class Visit:
         headers = f"x-request-id: {self._id}\r\nx-llmroute-error: {error.code}\r\nx-should-retry: false\r\n"
         if error.retry_after is not None:
             headers += f"retry-after: {max(1, math.ceil(error.retry_after))}\r\n"
+        if isinstance(error, MethodNotAllowed):
+            headers += "allow: POST\r\n" if self._operation is not None else "allow: GET, HEAD\r\n"
         if self._attempts is not None and self._attempts.failed:
             headers += f"x-llmroute-attempts: {self._attempts.trail}\r\n"
         self._status = status
