@@ -235,3 +235,31 @@ async def test_an_asynchronous_app_is_served_alike(sidecar: Sidecar, target: str
         assert isinstance(parsed.parsed_output, Journey)
         counted = await app.messages.count_tokens(model=target, messages=HELLO)
         assert counted.input_tokens > 0
+
+
+def test_beta_features_reach_the_target(anthropic_app: anthropic.Anthropic, target: str) -> None:
+    answer = anthropic_app.beta.messages.create(
+        model=target, max_tokens=100, messages=[{"role": "user", "content": "Hello"}], betas=["some-beta-2026-01-01"]
+    )
+    assert answer.stop_reason == "end_turn"
+
+
+def test_an_agent_runs_its_tools(anthropic_app: anthropic.Anthropic, target: str) -> None:
+    """The SDK would leave the conversation with the provider; told that this one cannot keep it, it sends it whole."""
+    heard = []
+
+    @anthropic.beta_tool
+    def get_weather(city: str) -> str:
+        """The weather of a city."""
+        heard.append(city)
+        return "fine"
+
+    runner = anthropic_app.beta.messages.tool_runner(
+        model=target,
+        max_tokens=100,
+        messages=[{"role": "user", "content": "weather"}],
+        tools=[get_weather],
+        thread=False if target == "anthropic" else anthropic.omit,
+    )
+    assert runner.until_done().stop_reason == "end_turn"
+    assert heard == ["simulated"]

@@ -116,9 +116,9 @@ def test_a_target_that_rejects_our_key_or_model_is_not_the_apps_mistake(
     sdk: str, ask: Ask, target: str, trouble: str
 ) -> None:
     """A 401 or 404 would tell the app that its own key or model is wrong."""
-    wanted = "InternalServerError" if sdk == "openai" else "ServiceUnavailableError"
-    error = refused(lambda: ask(f"{trouble}-{target}"), kind(sdk, wanted))
-    assert error.status_code == 503
+    error = refused(lambda: ask(f"{trouble}-{target}"), kind(sdk, "InternalServerError"))
+    assert error.status_code == 502
+    assert error.response.headers["x-llmroute-error"] == "rejected"
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -8,7 +8,7 @@ import msgspec
 from llmroute.dialects import sse
 from llmroute.dialects.failures import MAX_MESSAGE, read_error
 from llmroute.dialects.profiles import Profile
-from llmroute.errors import RequestError
+from llmroute.errors import RequestError, Unsupported
 from llmroute.request import Dialect, InferenceRequest, Operation
 
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -23,13 +23,18 @@ _ANTHROPIC_TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+_NO_THREADS = {"error_code": "thread_unsupported_request"}
+"""Anthropic's SDK, told so, sends the whole conversation instead of leaving it with the provider."""
 _EPOCH = "1970-01-01T00:00:00Z"
 """Anthropic's own value for a model whose release date is unknown."""
 
 
 def error_body(dialect: Dialect, error: RequestError) -> bytes:
     """An error of ours as the dialect's SDKs expect it."""
-    return msgspec.json.encode(_error(dialect, error.status, error.message, error.param, error.code))
+    document = _error(dialect, error.status, error.message, error.param, error.code)
+    if dialect is Dialect.ANTHROPIC and isinstance(error, Unsupported) and error.param == "thread":
+        document["error"]["details"] = _NO_THREADS
+    return msgspec.json.encode(document)
 
 
 def error_event(dialect: Dialect, operation: Operation, error: RequestError) -> bytes:

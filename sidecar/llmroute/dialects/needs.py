@@ -20,7 +20,7 @@ _NAMES = ("streaming", "embeddings", "tools", "json", "vision", "audio", "reason
 _SETS = tuple(
     frozenset(compress(_NAMES, (mask >> bit & 1 for bit in range(len(_NAMES))))) for mask in range(1 << len(_NAMES))
 )
-_STATEFUL = ("previous_response_id", "conversation", "background", "container", "prompt", "web_search_options")
+_STATEFUL = ("previous_response_id", "conversation", "background", "container", "prompt", "thread", "web_search_options")
 _CLIENT_TOOLS = (
     *("function", "custom", "bash_", "text_editor_", "memory_", "computer", "browser_"),
     *("local_shell", "shell", "apply_patch"),
@@ -44,16 +44,16 @@ class Media(Struct):
     size: int = 0
 
 
-class _Message(Struct):
-    content: Raw = NULL
-
-
 class _Part(Struct):
     type: Any = None
     content: Raw = NULL
     image_url: Raw = NULL
     source: Raw = NULL
     input_audio: Raw = NULL
+
+
+class _Message(Struct):
+    content: list[_Part] | str | None = None
 
 
 class _Tool(Struct):
@@ -75,7 +75,8 @@ def media_of(operation: Operation, body: bytes, fields: dict[str, Raw]) -> Media
     media = Media()
     try:
         for message in _messages.decode(prompt):
-            _collect(message.content, media)
+            if isinstance(message.content, list):
+                _collect(message.content, media)
     except (msgspec.DecodeError, RecursionError):
         pass  # not what the API takes: for the provider to say
     return media
@@ -118,19 +119,17 @@ def _is_stateful(fields: dict[str, Raw]) -> bool:
     return any(tool.type is not None and not str(tool.type).startswith(_CLIENT_TOOLS) for tool in tools)
 
 
-def _collect(content: Raw, media: Media) -> None:
+def _collect(parts: list[_Part], media: Media) -> None:
     """Counts the media among content parts; tool results hold parts once more. Never looks into text or tool input."""
-    if memoryview(content)[0] != _ARRAY:
-        return
-    for part in _parts.decode(content):
+    for part in parts:
         if part.type in _IMAGES:
             media.images += 1
             media.size += max(memoryview(part.image_url).nbytes, memoryview(part.source).nbytes)
         elif part.type == "input_audio":
             media.audio = True
             media.size += memoryview(part.input_audio).nbytes
-        elif part.content is not NULL:
-            _collect(part.content, media)
+        elif memoryview(part.content)[0] == _ARRAY:
+            _collect(_parts.decode(part.content), media)
 
 
 def _wants_json(fields: dict[str, Raw]) -> bool:

@@ -165,6 +165,7 @@ def test_the_bound_of_the_answer_is_known(name: str) -> None:
         (Operation.RESPONSES, {"input": "hi", "tools": [{"type": "web_search"}]}),
         (Operation.MESSAGES, {"messages": HELLO, "tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
         (Operation.MESSAGES, {"messages": HELLO, "container": "c"}),
+        (Operation.MESSAGES, {"messages": HELLO, "thread": {"type": "continue", "previous_message_id": "msg_1"}}),
         (Operation.CHAT, {"messages": HELLO, "web_search_options": {"search_context_size": "low"}}),
     ],
 )
