@@ -1,12 +1,13 @@
 """Other `/v1/*` paths (audio, images, ...): streamed unmodified to one target; no retry, no cache, no learning."""
 
 import asyncio
+from urllib.parse import unquote
 
 from aiohttp import web
 
 from llmroute.admission import Head, answer_expectation, arriving
-from llmroute.errors import AttemptError, TotalTimeout, Unsupported
-from llmroute.relay import SENT_AND_CLOSE, Pipe, line, upstream_lines
+from llmroute.errors import AttemptError, NotFound, TotalTimeout, Unsupported
+from llmroute.relay import SENT_AND_CLOSE, Pipe, line, send_bodiless, upstream_lines
 from llmroute.request import Dialect
 from llmroute.runtime import LiveRoute, LiveTarget, Runtime
 from llmroute.settings import Settings
@@ -31,11 +32,11 @@ async def relay(
 ) -> tuple[int, web.StreamResponse]:
     """One attempt, bytes in and bytes out as they come. Returns the target's status and what aiohttp wants.
 
-    Raises AttemptError leaves before the answer has begun; after that a break closes the connection.
+    Raises AttemptError leaves and NotFound before the answer has begun; after that a break closes the connection.
     """
-    timeouts = route.declared.spec.failover.timeouts
+    timeouts, path = route.declared.spec.failover.timeouts, _path(request)
     await answer_expectation(request)
-    lines = target.passthrough_head(request.method, request.raw_path, _header_lines(request, head))
+    lines = target.passthrough_head(request.method, path, _header_lines(request, head))
     pool, within = target.pool, timeouts.connect
     if request.body_exists:
         body = arriving(request, settings.body_timeout)
@@ -57,14 +58,29 @@ def _header_lines(request: web.BaseRequest, head: Head) -> bytes:
     lines = head.forward + head.dialect
     if head.content_type:
         lines += line(b"content-type", head.content_type)
-    # A compressed upload arrives inflated, so its declared length is not what goes on.
-    if request.body_exists and request.content_length is not None and "content-encoding" not in request.headers:
-        lines += b"content-length: %d\r\n" % request.content_length
+    if request.body_exists:
+        # A compressed upload arrives inflated, so its declared length is not what goes on.
+        if request.content_length is None or "content-encoding" in request.headers:
+            lines += b"transfer-encoding: chunked\r\n"
+        else:
+            lines += b"content-length: %d\r\n" % request.content_length
     return lines
+
+
+def _path(request: web.BaseRequest) -> str:
+    """Path and query as the app wrote them. Raises NotFound for a path that leads elsewhere: our key goes with it."""
+    raw = request.raw_path
+    if not raw.startswith("/"):  # the absolute form, meant for forward proxies
+        raw = request.rel_url.raw_path_qs
+    if ".." in unquote(raw.partition("?")[0]).replace("\\", "/").split("/"):
+        raise NotFound("a path with .. is not passed through")
+    return raw
 
 
 async def _relay_answer(request: web.BaseRequest, response: Response, silence: float) -> web.StreamResponse:
     content_type = response.header(b"content-type") or b"application/octet-stream"
+    if request.method == "HEAD" or response.status in (204, 304):
+        return await send_bodiless(request, response.status, content_type, upstream_lines(response.headers))
     pipe = Pipe(request)
     pipe.begin(response.status, content_type, upstream_lines(response.headers))
     try:

@@ -78,6 +78,16 @@ async def send_whole(
     return SENT_AND_CLOSE if closing else SENT
 
 
+async def send_bodiless(
+    request: web.BaseRequest, status: int, content_type: bytes, headers: bytes
+) -> web.StreamResponse:
+    """An answer that has no body by its nature, to HEAD or with 204: any framing would be taken for the next answer."""
+    closing = not request.keep_alive
+    head = _head(request, status, headers, closing)
+    await request.writer.write(b"%bcontent-type: %b\r\n\r\n" % (head, content_type))
+    return SENT_AND_CLOSE if closing else SENT
+
+
 class Pipe:
     """An answer written piece by piece: chunked, or ended by close for an HTTP/1.0 client."""
 
