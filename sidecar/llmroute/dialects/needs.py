@@ -20,7 +20,15 @@ _NAMES = ("streaming", "embeddings", "tools", "json", "vision", "audio", "reason
 _SETS = tuple(
     frozenset(compress(_NAMES, (mask >> bit & 1 for bit in range(len(_NAMES))))) for mask in range(1 << len(_NAMES))
 )
-_STATEFUL = ("previous_response_id", "conversation", "background", "container", "prompt", "thread", "web_search_options")
+_STATEFUL = (
+    "previous_response_id",
+    "conversation",
+    "background",
+    "container",
+    "prompt",
+    "thread",
+    "web_search_options",
+)
 _CLIENT_TOOLS = (
     *("function", "custom", "bash_", "text_editor_", "memory_", "computer", "browser_"),
     *("local_shell", "shell", "apply_patch"),

@@ -1,6 +1,10 @@
 """What a target is sent for a request, and how its answer is read: as is in one dialect, translated between two."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
+
+from msgspec import Raw
 
 from llmroute.dialects import anthropic, openai
 from llmroute.dialects.bodies import BodyReader
@@ -20,8 +24,20 @@ _APP_NAMES = {
     Dialect.ANTHROPIC: {"format": "output_config.format", "stop": "stop_sequences"},
 }
 """Fields of our internal form as apps know them, where they differ."""
-_ANY_TARGET = Target(name="any", provider="openai-compatible", model="any")
-"""To ask what a profile can express, whatever the target's model."""
+
+
+class _Adapter(NamedTuple):
+    """A dialect's way into our internal form and out of it."""
+
+    read_request: Callable[[bytes, dict[str, Raw]], Conversation]
+    check: Callable[[Conversation, Profile], None]
+    write_request: Callable[[Conversation, Profile, Target], bytes]
+
+
+_ADAPTERS = {
+    Dialect.OPENAI: _Adapter(openai.read_request, openai.check, openai.write_request),
+    Dialect.ANTHROPIC: _Adapter(anthropic.read_request, anthropic.check, anthropic.write_request),
+}
 
 
 def missing_for(profile: Profile, request: InferenceRequest) -> str | None:
@@ -35,7 +51,7 @@ def missing_for(profile: Profile, request: InferenceRequest) -> str | None:
     if operation.dialect is profile.dialect:
         return None
     try:
-        _translate(request, profile, _ANY_TARGET)
+        _adapted(request, profile)
     except ClientError as error:
         return error.param or "body"
     return None
@@ -50,7 +66,8 @@ def encode(request: InferenceRequest, profile: Profile, target: Target) -> bytes
     if operation not in profile.operations:
         raise Unsupported(f"{profile.provider} does not speak {operation.path}", param=operation.path)
     if operation.dialect is not profile.dialect:
-        return _translate(request, profile, target)
+        conversation = _adapted(request, profile)
+        return _ADAPTERS[profile.dialect].write_request(conversation, profile, target)
     if profile.dialect is Dialect.ANTHROPIC:
         return splice(request, profile, target.model, anthropic.mend(request))
     return splice(request, profile, target.model)
@@ -70,22 +87,16 @@ def answer_reader(request: InferenceRequest, profile: Profile) -> AnswerReader:
     return openai.ChunkReader(drops_usage=adds_usage(request, profile))
 
 
-def _translate(request: InferenceRequest, profile: Profile, target: Target) -> bytes:
+def _adapted(request: InferenceRequest, profile: Profile) -> Conversation:
+    """The request in our form, which the profile can express. Raises ClientError with the app's field in `param`."""
     app = request.operation.dialect
     try:
-        conversation = _read(request)
-        if profile.dialect is Dialect.ANTHROPIC:
-            return anthropic.write_request(conversation, profile, target)
-        return openai.write_request(conversation, profile, target)
+        conversation = _ADAPTERS[app].read_request(request.body, request.peek.fields)
+        _ADAPTERS[profile.dialect].check(conversation, profile)
     except ClientError as error:
         error.param = _APP_NAMES[app].get(error.param or "", error.param)
         raise
-
-
-def _read(request: InferenceRequest) -> Conversation:
-    if request.operation is Operation.MESSAGES:
-        return anthropic.read_request(request.body, request.peek.fields)
-    return openai.read_request(request.body, request.peek.fields)
+    return conversation
 
 
 def _translating_reader(request: InferenceRequest, profile: Profile) -> AnswerReader:

@@ -5,7 +5,7 @@ knows the other dialect.
 """
 
 from llmroute.dialects.anthropic.answers import read_answer, write_answer
-from llmroute.dialects.anthropic.asking import write_request
+from llmroute.dialects.anthropic.asking import check, write_request
 from llmroute.dialects.anthropic.history import mend
 from llmroute.dialects.anthropic.pieces import PieceReader, PieceWriter
 from llmroute.dialects.anthropic.replay import from_events, to_events
@@ -16,6 +16,7 @@ __all__ = [
     "MessageReader",
     "PieceReader",
     "PieceWriter",
+    "check",
     "from_events",
     "mend",
     "read_answer",

@@ -40,8 +40,7 @@ _CONTINUE = "Continue."
 
 
 def write_request(conversation: Conversation, profile: Profile, target: Target) -> bytes:
-    """The body for `target`. Raises Unsupported, our form's field in `param`, for what the profile cannot express."""
-    _check(conversation, profile)
+    """The body for `target`, for a conversation that passes `check`."""
     generation = generation_of(target.model)
     max_tokens = target.max_output_tokens if conversation.max_tokens is None else conversation.max_tokens
     thinking = _thinking(conversation, generation, max_tokens)
@@ -65,7 +64,8 @@ def write_request(conversation: Conversation, profile: Profile, target: Target) 
     return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
 
 
-def _check(conversation: Conversation, profile: Profile) -> None:
+def check(conversation: Conversation, profile: Profile) -> None:
+    """Raises Unsupported, our form's field in `param`, for what no target of the profile can express."""
     if conversation.format is not None and conversation.format.schema is None:
         raise Unsupported("Anthropic has no JSON mode without a schema", param="format")
     if any(not stop.strip() for stop in conversation.stop):
@@ -155,7 +155,7 @@ def _ordered(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 def _blocks(part: Part) -> list[dict[str, Any]]:
     match part:
         case Text():
-            return [{"type": "text", "text": part.text}] if part.text.strip() else []
+            return [{"type": "text", "text": part.text}] if _says(part.text) else []
         case Image():
             return [_image(part)]
         case ToolCall():
@@ -173,7 +173,12 @@ def _blocks(part: Part) -> list[dict[str, Any]]:
 
 
 def _said(parts: Iterable[Part]) -> list[Text]:
-    return [part for part in parts if isinstance(part, Text) and part.text.strip()]
+    return [part for part in parts if isinstance(part, Text) and _says(part.text)]
+
+
+def _says(text: str) -> bool:
+    """Whether there is anything but whitespace, which Anthropic refuses; without a copy, since texts are long."""
+    return bool(text) and not text.isspace()
 
 
 def _image(image: Image) -> dict[str, Any]:

@@ -5,7 +5,7 @@ knows the other dialect.
 """
 
 from llmroute.dialects.openai.answers import read_answer, write_answer
-from llmroute.dialects.openai.asking import write_request
+from llmroute.dialects.openai.asking import check, write_request
 from llmroute.dialects.openai.pieces import PieceReader, PieceWriter
 from llmroute.dialects.openai.replay import from_chunks, to_chunks
 from llmroute.dialects.openai.replay_responses import from_events, to_events
@@ -17,6 +17,7 @@ __all__ = [
     "EventReader",
     "PieceReader",
     "PieceWriter",
+    "check",
     "from_chunks",
     "from_events",
     "read_answer",

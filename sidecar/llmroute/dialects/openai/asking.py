@@ -29,8 +29,7 @@ _EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", 
 
 
 def write_request(conversation: Conversation, profile: Profile, target: Target) -> bytes:
-    """The body for `target`. Raises Unsupported, our form's field in `param`, for what the profile cannot express."""
-    _check(conversation, profile)
+    """The body for `target`, for a conversation that passes `check`."""
     body: dict[str, Any] = {
         "model": target.model,
         "messages": [message for turn in conversation.turns for message in _messages(turn)],
@@ -54,7 +53,8 @@ def write_request(conversation: Conversation, profile: Profile, target: Target) 
     return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
 
 
-def _check(conversation: Conversation, profile: Profile) -> None:
+def check(conversation: Conversation, profile: Profile) -> None:
+    """Raises Unsupported, our form's field in `param`, for what no target of the profile can express."""
     if conversation.top_k is not None and not profile.top_k:
         raise Unsupported(f"{profile.provider} has no `top_k`", param="top_k")
     if profile.max_stops is not None and len(conversation.stop) > profile.max_stops:
