@@ -180,9 +180,6 @@ class Connection(asyncio.Protocol):
                 return
             self.keep_alive = False  # bytes after the end of the message
         if response.ended:
-            if response.bodiless and self.chunks:
-                self.chunks.clear()
-                self.keep_alive = False  # a body behind the answer to HEAD
             response.wake()
             return
         if len(self.chunks) == chunks:
@@ -267,15 +264,15 @@ class Connection(asyncio.Protocol):
             self.retiring = True
         if response.bodiless:
             self._end(response)
-            self._parser = HttpResponseParser(self)  # httptools cannot be told that HEAD has no body
-            self._feed = self._parser.feed_data
+            self.keep_alive = False  # httptools cannot be told that HEAD has no body, and now waits for one
+            self.chunks = []  # where the parser cannot put it
 
     def on_message_complete(self) -> None:
         """The end of an interim answer, or of the answer."""
         response = self.response
         if self.headers:
             self.headers.clear()
-        if response is not None and response.status:
+        if response is not None and response.status and not response.ended:
             self._end(response)
 
     def _end(self, response: "Response") -> None:

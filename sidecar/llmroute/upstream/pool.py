@@ -68,6 +68,7 @@ class Pool:
         self._retired = False  # no connection is kept any more
         self._closed = False
         self._emptied: asyncio.Future[None] | None = None
+        self._told = False  # that it cannot be reached
         self._backoff = 0.0
         self._dial_again_at = 0.0
 
@@ -156,6 +157,7 @@ class Pool:
             limit = min(limit, _timeout_of(keep_alive))
         connection.used = True
         self._backoff = 0.0
+        self._told = False
         connection.expires_at = min(now + limit, connection.born_at + self._tuning.max_age)
         self._hand_over(connection)
 
@@ -163,7 +165,7 @@ class Pool:
         """A connection is no longer good: it is not given out again, and replaced if it was a ready one."""
         if connection in self._idle:
             self._idle.remove(connection)
-            if not connection.used:
+            if not connection.used and self._time() - connection.born_at < self._tuning.retire_lead:
                 self._slow_down()  # who accepts and closes would be dialled without end
             self._replenish()
 
@@ -217,8 +219,9 @@ class Pool:
         self._used = True
 
     def _dial_failed(self, error: AttemptError, waiter: asyncio.Future[Connection] | None) -> None:
-        if not self._backoff and self._used:
-            logger.warning("%s: new connections fail, trying again in the background", error.message)
+        if self._used and not self._told:
+            self._told = True
+            logger.warning("%s; dialling again in the background", error.message)
         self._slow_down()
         if waiter is not None and not waiter.done():
             waiter.set_exception(error)
@@ -250,7 +253,6 @@ class Pool:
         self._replenish()
         for connection in list(self._idle):
             if connection.expires_at <= now:
-                connection.used = True  # retired by us: no reason to dial more slowly
                 connection.close()
             elif connection.born_at < now - self._tuning.retire_lead:
                 self._backoff = 0.0

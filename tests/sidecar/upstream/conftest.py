@@ -44,10 +44,11 @@ class World:
         *scripts: Iterable[Step],
         others: Iterable[Step] | None = None,
         host: str = "127.0.0.1",
+        port: int = 0,
         context: ssl.SSLContext | None = None,
     ) -> Server:
         server = Server(scripts, others)
-        await server.start(host, context)
+        await server.start(host, port, context)
         self._servers.append(server)
         return server
 

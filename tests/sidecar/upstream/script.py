@@ -128,6 +128,18 @@ def answers(body: str = "ok", status: str = "200 OK", *headers: str) -> Step:
     return says(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{lines}\r\n{body}")
 
 
+def serves(body: str = "ok") -> Step:
+    """Answers whatever is asked, until the client closes."""
+
+    async def step(peer: Peer) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await hears()(peer)
+                await answers(body)(peer)
+
+    return step
+
+
 class Server:
     """Plays `scripts`, one a connection in the order of arrival; further ones play `others`, or fail the test."""
 
@@ -141,8 +153,8 @@ class Server:
         self.connections = 0
         self.origin = Origin("http", "127.0.0.1", 0)
 
-    async def start(self, host: str, context: ssl.SSLContext | None) -> None:
-        self._listener = await asyncio.start_server(self._accept, host, 0, ssl=context, limit=1 << 20)
+    async def start(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        self._listener = await asyncio.start_server(self._accept, host, port, ssl=context, limit=1 << 20)
         port = self._listener.sockets[0].getsockname()[1]
         self.origin = Origin("https" if context else "http", host, port)
 

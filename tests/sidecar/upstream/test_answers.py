@@ -202,9 +202,9 @@ async def test_a_transfer_coding_that_we_do_not_speak_is_broken(world: World) ->
         await ask(pool)
 
 
-async def test_head_has_no_body_and_the_connection_lives(world: World) -> None:
+async def test_head_has_no_body(world: World) -> None:
     pool = await world.pool_of(
-        [hears("HEAD /v1/x"), says(OK + "Content-Length: 1000\r\n\r\n"), hears("POST"), answers("next")]
+        [hears("HEAD /v1/x"), says(OK + "Content-Length: 1000\r\n\r\n"), hears_close], [hears("POST"), answers("next")]
     )
     assert (await ask(pool, method="HEAD")).body == b""
     assert (await ask(pool)).body == b"next"
