@@ -57,7 +57,7 @@ class Watcher:
             self.tick()
 
     def tick(self) -> None:
-        """One look at the files and the keys."""
+        """One look at the files, the keys, and the targets whose ejection is over."""
         if self._look() != self._stamp:
             try:
                 self.load()
@@ -68,6 +68,9 @@ class Watcher:
         for target in self._cell.runtime.targets():
             if target.refresh_credential(now):
                 self._telemetry.credential_changed(target.route, target.name, target.credential.available)
+            returned = target.learned.health.advance(now)
+            if returned is not None:
+                self._telemetry.state_changed(target.route, returned)
 
     def _look(self) -> Stamp:
         return tuple(map(_stamp, self._files))
