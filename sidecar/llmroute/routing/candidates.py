@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from llmroute.request import Operation
+from llmroute.latency import Track
 from llmroute.routing.ask import Ask
 from llmroute.routing.candidate import Candidate
 from llmroute.routing.filters import STATIC
@@ -19,6 +19,8 @@ class Eligible(NamedTuple):
     normal: list[Candidate]
     fallback: list[Candidate]
     """In the order in which they are to be tried."""
+    tracks: list[Track] | None = None
+    """Of `normal`, where they are remembered."""
 
 
 class Candidates:
@@ -39,15 +41,21 @@ class Candidates:
         tenant = ask.wishes.tenant
         if tenant not in self.policy.tenants:
             tenant = None
-        kind = (ask.needs, ask.stream, ask.operation is Operation.EMBEDDINGS, tenant)
+        kind = (ask.needs, ask.stream, ask.operation.label, tenant)
         known = self._known.get(kind)
         if known is None:
             if len(self._known) >= MOST_KINDS:
                 self._known.clear()
-            known = Eligible(self._passing(self.normal, ask), self._passing(self.fallback, ask))
+            normal = self._passing(self.normal, ask)
+            known = Eligible(normal, self._passing(self.fallback, ask), tracks_of(normal, ask))
             self._known[kind] = known
         return known
 
     def _passing(self, candidates: list[Candidate], ask: Ask) -> list[Candidate]:
         policy = self.policy
         return [candidate for candidate in candidates if all(filter.keeps(candidate, ask, policy) for filter in STATIC)]
+
+
+def tracks_of(candidates: Iterable[Candidate], ask: Ask) -> list[Track]:
+    """What is known of each candidate for such requests."""
+    return [candidate.latency.track(ask.operation, ask.stream) for candidate in candidates]

@@ -10,11 +10,10 @@ from collections.abc import Collection
 from random import Random
 from typing import NamedTuple
 
-from llmroute.health import State
 from llmroute.request import NO_WISHES, Decision
 from llmroute.routing.ask import Ask
 from llmroute.routing.candidate import Candidate
-from llmroute.routing.candidates import Candidates, Eligible
+from llmroute.routing.candidates import Candidates, Eligible, tracks_of
 from llmroute.routing.filters import OF_THE_REQUEST, fits, keeps_limits
 from llmroute.routing.pick import pick
 from llmroute.routing.policy import Policy, Terms
@@ -52,13 +51,7 @@ def choose(
     eligible = candidates.eligible(ask)
     if ask.inexpressible or policy.restricts_window or ask.window_above is not None or wishes.target is not None:
         eligible = _possible(eligible, ask, policy)
-    ready = [
-        candidate
-        for candidate in eligible.normal
-        if (candidate.health.clear or candidate.health.admits(now, rng))
-        and not candidate.keyless
-        and candidate.name not in tried
-    ]
+    ready = _ready(eligible.normal, now, rng, tried)
     relaxed = False
     if ready and (policy.restricts_load or terms.limits is not None):
         ready, relaxed = _restricted(ready, ask, terms, now)
@@ -67,13 +60,31 @@ def choose(
     if len(ready) == 1:
         chosen, reason = ready[0], "only"
     else:
-        chosen, explored = pick(ready, ask, terms, now, rng)
+        tracks = eligible.tracks if ready is eligible.normal else None
+        chosen, explored = pick(ready, tracks or tracks_of(ready, ask), ask, terms, now, rng)
         reason = "explored" if explored else terms.mix.word
     if not chosen.health.clear:
         chosen.health.tried(now)
     if tried or relaxed or wishes.target is not None:
         reason = "failover" if tried else "relaxed" if relaxed else "asked"
     return Decision(chosen.name, reason)
+
+
+def _ready(normal: list[Candidate], now: float, rng: Random, tried: Collection[str]) -> list[Candidate]:
+    """Those that may be used now and were not tried; the very list where that is everyone, which is the rule."""
+    if not tried:
+        for candidate in normal:
+            if not candidate.health.clear or candidate.keyless:
+                break
+        else:
+            return normal
+    return [
+        candidate
+        for candidate in normal
+        if (candidate.health.clear or candidate.health.admits(now, rng))
+        and not candidate.keyless
+        and candidate.name not in tried
+    ]
 
 
 def _restricted(ready: list[Candidate], ask: Ask, terms: Terms, now: float) -> tuple[list[Candidate], bool]:
@@ -89,7 +100,7 @@ def _possible(eligible: Eligible, ask: Ask, policy: Policy) -> Eligible:
     """Those that can answer this very request. If no window is large enough all stay: token counts are estimates."""
     normal, fallback = (
         [each for each in group if all(filter.keeps(each, ask, policy) for filter in OF_THE_REQUEST)]
-        for group in eligible
+        for group in (eligible.normal, eligible.fallback)
     )
     if ask.wishes.target is not None:
         normal, fallback = normal + fallback, []
@@ -107,21 +118,24 @@ class _LastResort(NamedTuple):
     tried: Collection[str]
 
     def choose(self, now: float, rng: Random) -> Decision:
-        everyone = [each for group in self.eligible for each in group if not each.keyless]
+        everyone = [each for each in self.eligible.normal + self.eligible.fallback if not each.keyless]
         if self.terms.limits is not None and not self.terms.relax:
             everyone = [each for each in everyone if keeps_limits(each, self.ask, self.terms, now)]
-        usable = [each for each in everyone if each.health.state(now) is not State.LIMITED]
+        usable = [each for each in everyone if each.health.limited_until <= now]
         fallback = next((each for each in usable if self._spare(each, now, rng)), None)
         if fallback is not None:
             return self._decide(fallback, "fallback", now)
         untried = [each for each in usable if each.name not in self.tried]
         mendable = [each for each in untried if not each.health.refused]
         if untried:
-            return self._decide(pick(mendable or untried, self.ask, self.terms, now, rng)[0], "panic", now)
+            return self._decide(self._best(mendable or untried, now, rng), "panic", now)
         again = [each for each in usable if not each.health.refused]
         if again:
-            return self._decide(pick(again, self.ask, self.terms, now, rng)[0], "again", now)
+            return self._decide(self._best(again, now, rng), "again", now)
         raise refusal(self.candidates, self.ask, self.terms, now)
+
+    def _best(self, candidates: list[Candidate], now: float, rng: Random) -> Candidate:
+        return pick(candidates, tracks_of(candidates, self.ask), self.ask, self.terms, now, rng)[0]
 
     def _spare(self, candidate: Candidate, now: float, rng: Random) -> bool:
         return (

@@ -4,9 +4,9 @@ from llmroute.health import State
 from llmroute.request import Considered
 from llmroute.routing.ask import Ask
 from llmroute.routing.candidate import Candidate
-from llmroute.routing.candidates import Candidates
+from llmroute.routing.candidates import Candidates, tracks_of
 from llmroute.routing.filters import OF_THE_REQUEST, STATIC, broken_limit
-from llmroute.routing.pick import tracks_of, weigh
+from llmroute.routing.pick import weigh
 from llmroute.routing.policy import Terms
 
 _STATES = {State.EJECTED: "ejected", State.LIMITED: "limited"}

@@ -27,11 +27,22 @@ _CROWDED = 0.5
 """What each attempt in flight adds to the drawn latency of a target that has not answered yet: no stampede."""
 
 
-def pick(candidates: list[Candidate], ask: Ask, terms: Terms, now: float, rng: Random) -> tuple[Candidate, bool]:
+def pick(
+    candidates: list[Candidate], tracks: list[Track], ask: Ask, terms: Terms, now: float, rng: Random
+) -> tuple[Candidate, bool]:
     """The best of at least one candidate, and whether it was explored: others were expected to be faster."""
-    tracks = tracks_of(candidates, ask)
-    expected, drawn = _latencies(tracks, ask, terms, now, rng)
-    if inf in expected:
+    output_tokens, z, metric = ask.output_tokens, terms.z, terms.metric_of(ask.stream)
+    bits = rng.getrandbits
+    expected: list[float] = []
+    drawn: list[float] = []
+    all_known = True
+    for track in tracks:
+        seconds, draw = track.sample(metric, output_tokens, z, now, _NORMAL[bits(_BITS)])
+        if not track.level.proven:
+            all_known, seconds = False, inf  # what never answered is expected to take for ever
+        expected.append(seconds)
+        drawn.append(draw)
+    if not all_known:
         _suppose(candidates, tracks, (expected, drawn), now, rng)
     weight = terms.mix.latency
     if weight == 1.0:
@@ -45,36 +56,16 @@ def pick(candidates: list[Candidate], ask: Ask, terms: Terms, now: float, rng: R
     return candidates[chosen], weight == 1.0 and expected[chosen] * (1.0 - NEAR) > min(expected)
 
 
-def tracks_of(candidates: list[Candidate], ask: Ask) -> list[Track]:
-    """What is known of each candidate for such requests."""
-    operation, label, stream = ask.operation, ask.operation.label, ask.stream
-    tracks: list[Track] = []
-    for candidate in candidates:
-        latency = candidate.latency
-        track = (latency.streams if stream else latency.wholes).get(label)
-        tracks.append(latency.track(operation, stream) if track is None else track)
-    return tracks
-
-
 def _least_busy(candidates: list[Candidate], near: list[int], rng: Random) -> int:
-    loads = [candidates[index].load.in_flight for index in near]
-    least = min(loads)
-    idle = [index for index, load in zip(near, loads, strict=True) if load == least]
+    idle: list[int] = []
+    least = inf
+    for index in near:
+        load = candidates[index].load.in_flight
+        if load < least:
+            least, idle = load, [index]
+        elif load == least:
+            idle.append(index)
     return idle[rng.getrandbits(16) % len(idle)]
-
-
-def _latencies(tracks: list[Track], ask: Ask, terms: Terms, now: float, rng: Random) -> tuple[list[float], list[float]]:
-    """Seconds by the terms' metric, expected and drawn; what never answered is expected to take for ever."""
-    output_tokens, z = ask.output_tokens, terms.z
-    metric = terms.metric_of(ask.stream)
-    bits = rng.getrandbits
-    expected: list[float] = []
-    drawn: list[float] = []
-    for track in tracks:
-        seconds, draw = track.sample(metric, output_tokens, z, now, _NORMAL[bits(_BITS)])
-        drawn.append(draw)
-        expected.append(seconds if track.level.proven else inf)
-    return expected, drawn
 
 
 def _suppose(

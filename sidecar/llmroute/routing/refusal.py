@@ -22,9 +22,10 @@ def refusal(candidates: Candidates, ask: Ask, terms: Terms, now: float) -> BadRe
     incapable = [(each, drop) for each, drop in drops if drop in _FOR_GOOD]
     if incapable and all(drop in _NOT_FOR_THIS for _, drop in drops):
         return _unsupported(incapable[0][0], ask)
-    limited = [each.health.limited_until - now for each, drop in drops if drop == "limited"]
+    waits = [each.health.limited_until - now for each, drop in drops if drop in ("limited", "ejected")]
+    limited = [wait for wait in waits if wait > 0.0]
     if limited:
-        soonest = max(min(limited), 0.0)
+        soonest = min(limited)
         return RateLimited(
             f"every usable target is rate limited; the first recovers in {soonest:.1f} s", retry_after=soonest
         )
