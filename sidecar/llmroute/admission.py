@@ -1,4 +1,4 @@
-"""What may come in: Host and Origin, headers, sizes, drip timeouts, the budget of buffered bytes."""
+"""What may come in: Host and Origin, headers, sizes, drip timeouts."""
 
 import asyncio
 import hashlib
@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from llmroute.errors import BadRequest, ForbiddenOrigin, Overloaded, RequestTimeout, TooLarge, WrongContentType
+from llmroute.buffers import Share
+from llmroute.errors import BadRequest, ForbiddenOrigin, RequestTimeout, TooLarge, WrongContentType
 from llmroute.request import NO_WISHES, Wishes
 from llmroute.settings import Settings
 from llmroute.spec import Duration
@@ -230,28 +231,8 @@ def require_json(content_type: bytes) -> None:
         raise WrongContentType(f"the body must be application/json, not {media_type.decode('latin-1')[:100]!r}")
 
 
-class BufferBudget:
-    """Bytes that requests and held answers may take at once, over all requests."""
-
-    __slots__ = ("_limit", "used")
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self.used = 0
-
-    def take(self, size: int) -> None:
-        """Raises Overloaded when the bound is reached."""
-        if self.used + size > self._limit:
-            raise Overloaded(f"{self._limit} bytes are buffered already (--max-buffer)", retry_after=1.0)
-        self.used += size
-
-    def give(self, size: int) -> None:
-        """Give back what was taken."""
-        self.used -= size
-
-
-async def read_body(request: web.BaseRequest, max_body: int, max_seconds: float, budget: BufferBudget) -> bytes:
-    """The whole body, its length taken from the budget: the caller gives it back.
+async def read_body(request: web.BaseRequest, max_body: int, max_seconds: float, share: Share) -> bytes:
+    """The whole body, its length taken from the buffers.
 
     Raises TooLarge, RequestTimeout, Overloaded, BadRequest. A body may take `max_seconds` and one more second for
     every BODY_RATE bytes, so that a drip ends.
@@ -261,29 +242,25 @@ async def read_body(request: web.BaseRequest, max_body: int, max_seconds: float,
         body = content.read_nowait(-1)
         if len(body) > max_body:
             raise TooLarge(f"the body has more than {max_body} bytes (--max-body)")
-        budget.take(len(body))
+        share.take(len(body))
         return body
     declared = request.content_length
     if declared is not None and declared > max_body:
         raise TooLarge(f"the body has {declared} bytes; the limit is {max_body} (--max-body)")
-    await answer_expectation(request)
     taken = declared or 0
-    budget.take(taken)
+    share.take(taken)
+    await answer_expectation(request)
     chunks: list[bytes] = []
     size = 0
-    try:
-        async for chunk in arriving(request, max_seconds):
-            size += len(chunk)
-            if size > max_body:
-                raise TooLarge(f"the body has more than {max_body} bytes (--max-body)")
-            if size > taken:
-                budget.take(size - taken)
-                taken = size
-            chunks.append(chunk)
-    except BaseException:
-        budget.give(taken)
-        raise
-    budget.give(taken - size)
+    async for chunk in arriving(request, max_seconds):
+        size += len(chunk)
+        if size > max_body:
+            raise TooLarge(f"the body has more than {max_body} bytes (--max-body)")
+        if size > taken:
+            share.take(size - taken)
+            taken = size
+        chunks.append(chunk)
+    share.give(taken - size)
     return b"".join(chunks)
 
 

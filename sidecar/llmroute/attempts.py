@@ -6,6 +6,7 @@ from time import monotonic
 import msgspec
 
 from llmroute import dialects
+from llmroute.buffers import Share
 from llmroute.errors import AttemptError, ClientError, DeadlineExceeded, NoCandidate, Rejected
 from llmroute.exchange import Exchange
 from llmroute.health import RetryBudget
@@ -18,10 +19,16 @@ from llmroute.runtime import LiveRoute
 class Attempts:
     """All attempts of one request, one after the other, until one is committed."""
 
-    __slots__ = ("_ask", "_budget", "_learner", "_request", "_rng", "_route", "decision", "exchange", "failed")
+    __slots__ = ("_ask", "_budget", "_learner", "_request", "_rng", "_route", "_share", "decision", "exchange", "failed")
 
     def __init__(
-        self, request: InferenceRequest, route: LiveRoute, learner: Learner, budget: RetryBudget, rng: Random
+        self,
+        request: InferenceRequest,
+        route: LiveRoute,
+        learner: Learner,
+        budget: RetryBudget,
+        share: Share,
+        rng: Random,
     ) -> None:
         self.exchange: Exchange | None = None
         """The latest attempt."""
@@ -32,6 +39,7 @@ class Attempts:
         self._ask = route.ask(request)
         self._learner = learner
         self._budget = budget
+        self._share = share
         self._rng = rng
 
     @property
@@ -89,7 +97,8 @@ class Attempts:
                 break
             except ClientError as error:
                 self._ask = route.ask_without(self._ask, target.profile, error.param or "body")
-        self.exchange = exchange = Exchange(request, target, body, route.declared.spec.failover.timeouts, self._learner)
+        timeouts = route.declared.spec.failover.timeouts
+        self.exchange = exchange = Exchange(request, target, body, timeouts, self._share, self._learner)
         self._learner.chosen(exchange, decision, failed)
         return exchange
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from llmroute import dialects
 from llmroute.cache import Entry, Seat, Store, cache_key
 from llmroute.cache.store import LARGEST_SHARE
+from llmroute.errors import Overloaded
 from llmroute.relay import EVENT_STREAM, JSON
 from llmroute.request import InferenceRequest, Outcome
 from llmroute.runtime import LiveRoute
@@ -90,12 +91,18 @@ class CachedVisit:
             self._keep()
 
     def _collect(self, piece: bytes) -> None:
-        """Note a piece of the answer; one that has grown too large to be kept is let go at once."""
+        """Note a piece of the answer; one that has grown too large to be kept, or for which there is no room among
+        the buffers, is let go at once."""
         self._size += len(piece)
         if self._size * LARGEST_SHARE <= self._cache.max_bytes:
-            self._pieces.append(piece)
-        else:
-            self._pieces.clear()
+            try:
+                self._visit.share.take(len(piece))
+            except Overloaded:
+                self._size = self._cache.max_bytes
+            else:
+                self._pieces.append(piece)
+                return
+        self._pieces.clear()
 
     def _keep(self) -> None:
         """Store and share a complete success; anything else is a failure to those who wait."""

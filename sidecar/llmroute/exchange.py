@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from llmroute import dialects
+from llmroute.buffers import Share
 from llmroute.errors import (
     AttemptError,
     BetweenTokensTimeout,
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
 
 HOLD_LIMIT = 256 * 1024
 """Bytes of a stream held back while no content has been seen; beyond it the stream is committed."""
+UNCOUNTED = 256 * 1024
+"""Bytes of a non-stream that are awaited without being counted as buffered: as many as a stream may hold back."""
 ANSWER_LIMIT = 8 * 1024 * 1024
 """Bytes of a non-stream that are awaited before it is committed."""
+TRANSLATED_LIMIT = 64 * 1024 * 1024
+"""Bytes of a non-stream that must be complete to be translated."""
 ERROR_LIMIT = 256 * 1024
 """Bytes of an error answer that are read; the rest says nothing more."""
 
@@ -72,6 +77,7 @@ class Exchange:
         "_observer",
         "_patience",
         "_reader",
+        "_share",
         "_timeouts",
         "_unread",
         "_waits_since",
@@ -86,7 +92,13 @@ class Exchange:
     )
 
     def __init__(
-        self, request: InferenceRequest, target: "LiveTarget", body: bytes, timeouts: Timeouts, observer: Observer
+        self,
+        request: InferenceRequest,
+        target: "LiveTarget",
+        body: bytes,
+        timeouts: Timeouts,
+        share: Share,
+        observer: Observer,
     ) -> None:
         self.request = request
         self.target = target
@@ -100,6 +112,7 @@ class Exchange:
         self.observation: Observation | None = None
         self.complete = False
         self._timeouts = timeouts
+        self._share = share
         self._observer = observer
         self._patience = Patience(request, target.name, timeouts)
         self._reader = dialects.answer_reader(request, target.profile)
@@ -195,20 +208,37 @@ class Exchange:
 
     async def _whole_answer(self, response: "Response") -> bytes:
         """A non-stream commits when complete, or at ANSWER_LIMIT where its bytes can pass through unread."""
-        body = await response.body(ANSWER_LIMIT)
+        body = await response.body(UNCOUNTED)
         if response.status != 200:
             raise self._rejected(response, body)
-        if not response.complete and self.request.operation.dialect is self.target.profile.dialect:
-            self._unread = True
-            self._patience.commit()
-            return body
+        if response.complete:
+            return self._complete(response, body)
+        return await self._large_answer(response, body)
+
+    async def _large_answer(self, response: "Response", body: bytes) -> bytes:
+        """Go on from the beginning `body`, counting as buffered what comes. Raises Overloaded besides."""
+        same_dialect = self.request.operation.dialect is self.target.profile.dialect
+        limit = ANSWER_LIMIT if same_dialect else TRANSLATED_LIMIT
+        pieces, size = [body], 0
+        while pieces[-1] and size <= limit:
+            size += len(pieces[-1])
+            self._share.take(len(pieces[-1]))
+            pieces.append(await response.read())
+        body = b"".join(pieces)
+        if response.complete:
+            return self._complete(response, body)
+        if not same_dialect:
+            raise StreamBroken(f"{self.target.name}'s answer has more than {limit} bytes")
+        self._unread = True
+        self._patience.commit()
+        return body
+
+    def _complete(self, response: "Response", body: bytes) -> bytes:
+        """All of a non-stream is there."""
         reader = self._reader
         out = reader.feed(body)
-        if response.complete:
-            self.complete = True
-            out += reader.close()
-        while not self.complete:
-            out += await self._read(response)
+        self.complete = True
+        out += reader.close()
         if reader.failure is not None:
             raise self._rejected(response, body)
         self.finish(Outcome.OK)

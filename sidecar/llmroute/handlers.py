@@ -11,8 +11,9 @@ import msgspec
 from aiohttp import web
 
 from llmroute import dialects, passthrough
-from llmroute.admission import BufferBudget, Gate, Head, read_body, require_json
+from llmroute.admission import Gate, Head, read_body, require_json
 from llmroute.attempts import Attempts
+from llmroute.buffers import BufferBudget, Share
 from llmroute.cache import Entry
 from llmroute.cached import CachedVisit
 from llmroute.errors import Internal, MethodNotAllowed, NotFound, Rejected, RequestError
@@ -70,9 +71,9 @@ class Visit:
         "_request",
         "_route",
         "_status",
-        "_taken",
         "_upload",
         "_wanted",
+        "share",
     )
 
     def __init__(self, proxy: Proxy, request: web.BaseRequest) -> None:
@@ -86,7 +87,8 @@ class Visit:
         self._route: LiveRoute | None = None
         self._wanted: InferenceRequest | None = None
         self._attempts: Attempts | None = None
-        self._taken = 0
+        self.share = Share(proxy.buffers)
+        """What this request has taken of the buffers."""
         self._upload = 0.0
         self._overhead: float | None = None
         self._cache = ""
@@ -109,7 +111,7 @@ class Visit:
             self._status = HUNG_UP
             raise
         finally:
-            self._proxy.buffers.give(self._taken)
+            self.share.give_all()
             self._proxy.telemetry.request_ended(self._ended())
 
     async def _dispatch(self) -> web.StreamResponse:
@@ -137,8 +139,7 @@ class Visit:
         proxy, head, settings = self._proxy, self._head, self._proxy.settings
         require_json(head.content_type)
         reading = monotonic()
-        body = await read_body(self._request, settings.max_body, settings.body_timeout, proxy.buffers)
-        self._taken = len(body)
+        body = await read_body(self._request, settings.max_body, settings.body_timeout, self.share)
         self._upload = monotonic() - reading
         peek = dialects.peek(operation, body)
         self._route = route = proxy.cell.runtime.route_for(peek.model)
@@ -173,7 +174,7 @@ class Visit:
     ) -> web.StreamResponse:
         """Answer from the best target; `tee` is handed every piece of the answer, `goes_on` is the Relay's."""
         proxy = self._proxy
-        self._attempts = attempts = Attempts(wanted, route, proxy.learner, proxy.retries, proxy.rng)
+        self._attempts = attempts = Attempts(wanted, route, proxy.learner, proxy.retries, self.share, proxy.rng)
         try:
             first = await attempts.begin()
         except Rejected as error:

@@ -1,0 +1,48 @@
+"""Bytes that requests and held answers may take at once, over all requests; each gives its own back at its end."""
+
+from llmroute.errors import Overloaded
+
+
+class BufferBudget:
+    """The bound, and what is used of it."""
+
+    __slots__ = ("_limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.used = 0
+
+    def take(self, size: int) -> None:
+        """Raises Overloaded when the bound is reached."""
+        if self.used + size > self._limit:
+            raise Overloaded(f"{self._limit} bytes are buffered already (--max-buffer)", retry_after=1.0)
+        self.used += size
+
+    def give(self, size: int) -> None:
+        """Give back what was taken."""
+        self.used -= size
+
+
+class Share:
+    """What one request has taken of the budget."""
+
+    __slots__ = ("_budget", "_taken")
+
+    def __init__(self, budget: BufferBudget) -> None:
+        self._budget = budget
+        self._taken = 0
+
+    def take(self, size: int) -> None:
+        """Take more. Raises Overloaded when the bound is reached."""
+        self._budget.take(size)
+        self._taken += size
+
+    def give(self, size: int) -> None:
+        """Give some back early."""
+        self._budget.give(size)
+        self._taken -= size
+
+    def give_all(self) -> None:
+        """The request is over."""
+        self._budget.give(self._taken)
+        self._taken = 0
