@@ -19,7 +19,18 @@ from llmroute.runtime import LiveRoute
 class Attempts:
     """All attempts of one request, one after the other, until one is committed."""
 
-    __slots__ = ("_ask", "_budget", "_learner", "_request", "_rng", "_route", "_share", "decision", "exchange", "failed")
+    __slots__ = (
+        "_ask",
+        "_budget",
+        "_learner",
+        "_request",
+        "_rng",
+        "_route",
+        "_share",
+        "decision",
+        "exchange",
+        "failed",
+    )
 
     def __init__(
         self,
