@@ -98,7 +98,7 @@ def sidecar(well: Mock, troubled: Mock, tmp_path_factory: pytest.TempPathFactory
         other = "openai" if provider == "anthropic" else "anthropic"
         for trouble in TROUBLES:
             targets = f"{troubled.target(provider, 'troubled', '1ms')}, {well.target(other, 'well', '10s')}"
-            patience = "400ms" if trouble == "late" else "60s"
+            patience = "600ms" if trouble == "late" else "60s"
             routes += ROUTE.format(name=f"{trouble}-{provider}", patience=patience, targets=targets)
     environment = {f"{provider.upper().replace('-', '_')}_API_KEY": key for provider, key in KEYS.items()}
     with serving(routes, tmp_path_factory.mktemp("sidecar"), environment) as started:
