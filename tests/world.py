@@ -232,7 +232,7 @@ async def world(
     with tempfile.TemporaryDirectory() as directory:
         async with Fleet.start(fleet_spec) as fleet:
             file = Path(directory, "route.yaml")
-            resources = [_route(providers, fleet, spec), _secret(keys)]
+            resources = [_route(providers, fleet, spec), *([_secret(keys)] if keys else ())]
             write(file, resources)
             chosen = Settings(**{"listen_port": 0, "admin_port": 0, "drain_timeout": 2.0} | dict(settings or {}))
             async with sidecar(chosen, [file], Random(1)) as running:
