@@ -107,8 +107,14 @@ class Usage(msgspec.Struct, frozen=True):
     cache_written: int = 0
 
 
+_BLAMELESS = frozenset({"ok", "client-error", "context-too-long", "cancelled"})
+
+
 class Outcome(StrEnum):
-    """How an attempt ended; a metric label and a word of `x-llmroute-attempts`."""
+    """How an attempt ended; a metric label and a word of `x-llmroute-attempts`.
+
+    What is asked of it for each request stands in plain attributes: `Outcome.OK` and `.value` are Python functions.
+    """
 
     OK = "ok"
     CONNECT_FAILED = "connect-failed"
@@ -128,13 +134,11 @@ class Outcome(StrEnum):
     CREDENTIAL_MISSING = "credential-missing"
     CANCELLED = "cancelled"
 
-    @property
-    def is_failure(self) -> bool:
+    def __init__(self, word: str) -> None:
+        self.word = word
+        self.is_ok = word == "ok"
+        self.is_failure = word not in _BLAMELESS
         """Whether the target is to blame (the app's own errors and cancellations are not failures)."""
-        return self not in _BLAMELESS
-
-
-_BLAMELESS = frozenset({Outcome.OK, Outcome.CLIENT_ERROR, Outcome.CONTEXT_TOO_LONG, Outcome.CANCELLED})
 
 
 class Timings(msgspec.Struct, frozen=True):

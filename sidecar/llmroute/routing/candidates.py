@@ -1,7 +1,8 @@
 """A route's candidates with its policy, compiled once for a revision."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+import msgspec
 
 from llmroute.latency import Track
 from llmroute.routing.ask import Ask
@@ -13,7 +14,7 @@ MOST_KINDS = 256
 """Kinds of request whose static filtering is remembered."""
 
 
-class Eligible(NamedTuple):
+class Eligible(msgspec.Struct, frozen=True):
     """Those that pass the static filters; not to be changed."""
 
     normal: list[Candidate]
