@@ -18,6 +18,7 @@ from llmroute.dialects.conversation import (
 )
 from llmroute.dialects.failures import Failure
 from llmroute.dialects.streams import FrameReader
+from llmroute.errors import StreamBroken
 from llmroute.request import Dialect
 
 _CONTENT = (TextPiece, ThinkingPiece, CallStarted, CallPiece)
@@ -69,6 +70,8 @@ class TranslatedStream(FrameReader):
         elif isinstance(piece, Counted | Started):
             self.usage = piece.usage
         elif isinstance(piece, Ended):
+            if self.finish is None:  # some servers end a stream so when they interrupt it: it must not look complete
+                raise StreamBroken("the stream ended without saying why it stopped")
             self.end()
         return self._writer.write(piece)
 

@@ -308,6 +308,12 @@ def test_a_close_after_the_finish_is_a_clean_end() -> None:
     assert reader.ended
 
 
+def test_an_end_mark_without_a_finish_is_an_interruption() -> None:
+    reader = message_reader()
+    with pytest.raises(StreamBroken, match="without saying why"):
+        feed_all(reader, chunk({"content": "Hel"}), DONE)
+
+
 @pytest.mark.parametrize("reads", [[], [ROLE], [ROLE, chunk({"content": "a"})], [ROLE, chunk({"content": "a"})[:-20]]])
 def test_a_chat_stream_that_is_cut_is_broken(reads: list[bytes]) -> None:
     with pytest.raises(StreamBroken):
