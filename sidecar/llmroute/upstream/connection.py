@@ -148,10 +148,9 @@ class Connection(asyncio.Protocol):
         )
 
     def close(self) -> None:
-        """Closes at once, dropping what is still to be sent."""
-        if not self.lost:
-            self._leave()
-            self.transport.abort()
+        """Closes at once, dropping what is still to be sent; cuts short a close that is under way."""
+        self._leave()
+        self.transport.abort()
 
     # --- asyncio.Protocol -------------------------------------------------------------------------------
 
@@ -240,7 +239,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Headers of the head, later those of trailers, which nobody reads."""
-        self.headers.append((name, value))
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Interim answers (100, 102, 103) are skipped; 101 would be another protocol."""

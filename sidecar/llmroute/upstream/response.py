@@ -96,7 +96,7 @@ class Response:
     async def head(self) -> None:
         """Waits for the final head. Raises StreamBroken, ConnectFailed, ConnectTimeout, or what `abort` was given."""
         while not self.status:
-            await self._wait(HEAD)
+            await (self._repeat() if self.stale else self._wakeup(HEAD))
 
     async def body(self, limit: int) -> bytes:
         """The whole answer, one wakeup for a small one. Beyond `limit` bytes what has come; go on with `read` then.
@@ -112,7 +112,7 @@ class Response:
             if connection is not None:
                 connection.high = limit
                 connection.resume()
-            await self._wait(ALL)
+            await (self._repeat() if self.stale else self._wakeup(ALL))
             connection = self._connection
         if self.error is not None or connection is None:
             self._raise()
@@ -134,7 +134,7 @@ class Response:
                 return connection.take()
             if self.ended and self.error is None:
                 return b""
-            await self._wait(SOME)
+            await (self._repeat() if self.stale else self._wakeup(SOME))
 
     def abort(self, error: AttemptError | None = None) -> None:
         """Closes the connection at once; what waits, or comes to wait, raises `error` (AttemptCancelled if None)."""
@@ -157,9 +157,8 @@ class Response:
     # --- the connection's side --------------------------------------------------------------------------
 
     def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """The final head has come."""
+        """The final head has come; names of headers are in lower case."""
         self._request = None
-        headers = [(name.lower(), value) for name, value in headers]
         self._index = index = dict(headers)
         coding = index.get(b"transfer-encoding")
         if coding is not None and coding.lower() not in (b"chunked", b"identity"):
@@ -197,8 +196,10 @@ class Response:
     def wake(self) -> None:
         """Lets the waiter look again."""
         waiter = self.waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            self.waiter = None
+            if not waiter.done():  # it may have been cancelled
+                waiter.set_result(None)
 
     def fail(self, error: BaseException) -> None:
         """Ends the response from outside, whatever it waits for."""
@@ -213,21 +214,19 @@ class Response:
 
     # --- inside -----------------------------------------------------------------------------------------
 
-    async def _wait(self, wanted: int) -> None:
-        if self.stale and self.error is None:
-            await self._repeat()
+    def _wakeup(self, wanted: int) -> asyncio.Future[None]:
+        """What to await for news; no coroutine of its own, since every answer passes here."""
         if self.error is not None or self._connection is None:
             self._raise()
         self._wanted = wanted
         self.waiter = waiter = self._pool.loop.create_future()
-        try:
-            await waiter
-        finally:
-            self.waiter = None
+        return waiter
 
     async def _repeat(self) -> None:
         """Sends the request once more, on a connection dialled for it."""
-        assert self._request is not None and self._connection is not None  # `repeatable` has seen both
+        if self.error is not None or self._connection is None:
+            self._raise()
+        assert self._request is not None  # `repeatable` has seen it
         self._connection.response = None
         self._connection = None
         self.stale = False

@@ -76,9 +76,12 @@ class World:
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     world = World()
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
     sockets = open_sockets()
     yield world
     await world.aclose()
+    assert not complaints, "the event loop was left with an exception"
     for _ in range(100):
         if open_sockets() <= sockets:
             break

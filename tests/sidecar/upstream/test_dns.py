@@ -174,6 +174,19 @@ async def test_the_next_address_is_tried_when_one_refuses(world: World) -> None:
     assert (await ask(pool)).body == b"ok"
 
 
+async def test_an_address_that_swallows_connections_does_not_hold_up_the_next(world: World) -> None:
+    target = await world.target([hears(), answers()])
+    with socket.socket() as full:  # a backlog that nobody empties: further SYNs are dropped
+        full.bind(("127.0.0.2", target.origin.port))
+        full.listen(0)
+        with socket.socket() as first, socket.socket() as second:
+            for filler in (first, second):
+                filler.setblocking(False)
+                filler.connect_ex(full.getsockname())
+            pool = world.pool(Origin("http", "target.test", target.origin.port), resolve=Zone("127.0.0.2", "127.0.0.1"))
+            assert (await ask(pool)).body == b"ok"
+
+
 async def test_when_all_addresses_refuse_it_says_so(world: World) -> None:
     target = await world.target()
     target.stop_listening()
