@@ -1,6 +1,7 @@
 """Files changed → decode → build → swap, or keep the last good configuration and say why."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
@@ -9,6 +10,8 @@ from llmroute.errors import ConfigError
 from llmroute.load import load
 from llmroute.runtime import EMPTY, Compiler, Runtime, local_key_sources
 from llmroute.telemetry import Telemetry
+
+log = logging.getLogger("llmroute")
 
 INTERVAL = 0.5
 """Seconds between looks at the files. Looking is a handful of `stat` calls; inotify does not see kubelet's symlink
@@ -54,7 +57,10 @@ class Watcher:
         """Until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL)
-            self.tick()
+            try:
+                self.tick()
+            except Exception:
+                log.exception("a defect: the files or keys could not be looked at; what serves goes on")
 
     def tick(self) -> None:
         """One look at the files, the keys, and the targets whose ejection is over."""

@@ -74,16 +74,19 @@ class LiveTarget:
         self.credential = credential
         self.learned = learned
         self.slots = learned.slots
-        self.slots.limit = spec.max_concurrency
-        self.slots.wake()
         self.pool = pool
-        self.pool.warm = max(self.pool.warm, spec.warm_connections)
         self.candidate = Candidate(spec, learned.latency, learned.health, learned.slots)
         self.candidate.keyless = not credential.available
         self._url = spec.url or self.profile.default_url or ""
         self._host = Origin.of(self._url).authority
         self._heads: dict[str, bytes] = {}
         self._always = [(f"{n}: ".encode(), f"{n}: {v}\r\n".encode()) for n, v in self.profile.always]
+
+    def take_over(self) -> None:
+        """This target serves from now on: its bounds hold for what it shares with the one before."""
+        self.slots.limit = self.spec.max_concurrency
+        self.slots.wake()
+        self.pool.warm = max(self.pool.warm, self.spec.warm_connections)
 
     def head(self, request: InferenceRequest) -> bytes:
         """The request head, as `Pool.send` wants it. Raises CredentialMissing."""
@@ -283,20 +286,26 @@ class Compiler:
         runtime = Runtime(tuple(self._route(route, keys, kept) for route in declared), revision_of(declared))
         self._kept = kept
         self._upstream.retain({target.pool.origin for target in runtime.targets()})
+        for target in runtime.targets():
+            target.pool.warm = 0
+        for target in runtime.targets():
+            target.take_over()
         return runtime
 
     def _route(self, declared: LLMRoute, keys: KeySources, kept: Kept) -> LiveRoute:
         key, targets = declared.key, []
         for target in declared.spec.targets:
-            profile = dialects.profile_for(target.provider, target.url)
-            url = target.url or profile.default_url
-            if url is None:
-                raise ConfigError(f"{target.provider} needs a url", where=f"{key}: target {target.name}")
+            try:
+                profile = dialects.profile_for(target.provider, target.url)
+                url = target.url or profile.default_url or ""
+                origin = Origin.of(url)
+            except ValueError as error:
+                raise ConfigError(f"url: {error}", where=f"{key}: target {target.name}") from error
             identity = (key, target.name, target.provider, target.model, url)
             learned = kept.targets[identity] = self._kept.targets.get(identity) or Learned(target)
             sources = keys(declared.metadata.namespace, target)
             credential = Credential(profile.auth_header, profile.auth_prefix, sources)
-            targets.append(LiveTarget(key, target, credential, learned, self._upstream.pool(Origin.of(url))))
+            targets.append(LiveTarget(key, target, credential, learned, self._upstream.pool(origin)))
         lengths = kept.lengths[key] = self._kept.lengths.get(key) or Lengths()
         return LiveRoute(declared, targets, self._cache(declared, kept), lengths)
 

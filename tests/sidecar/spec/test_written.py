@@ -1,10 +1,13 @@
-"""Durations and sizes mean what they say, both ways."""
+"""Durations and sizes mean what they say, both ways; URLs are such that a connection can be made."""
+
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmroute.spec import Duration, Quantity
+from llmroute.written import URL_PATTERN
 
 
 @pytest.mark.parametrize(
@@ -51,3 +54,13 @@ def test_what_is_no_size(text: str) -> None:
 @given(st.integers(1, 2**39).map(Quantity))
 def test_a_written_size_means_the_same(size: Quantity) -> None:
     assert Quantity.parse(size.written()) == size
+
+
+@pytest.mark.parametrize("host", ["::1", "1::", "::", "1:2:3:4:5:6:7:8", "2001:db8::1", "fe80::1:2"])
+def test_a_url_may_hold_an_ipv6_address(host: str) -> None:
+    assert re.fullmatch(URL_PATTERN, f"http://[{host}]:8000/v1")
+
+
+@pytest.mark.parametrize("host", ["::::", "1", "127.0.0.1", "1::2::3", "1:2:3:4:5:6:7:8:9", "12345::", ""])
+def test_a_url_may_hold_nothing_else_in_brackets(host: str) -> None:
+    assert not re.fullmatch(URL_PATTERN, f"http://[{host}]/v1")
