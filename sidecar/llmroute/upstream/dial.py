@@ -68,7 +68,7 @@ class Dialer:
                 message = f"{self._origin}: no connection within {within:g} s, while {dial.stage}"
                 raise ConnectTimeout(message) from error
             raise ConnectFailed(f"{self._origin}: {self._in_words(dial, error)}") from error
-        except RuntimeError as error:  # uvloop's, instead of an OSError, where a handle is closed under it
+        except (RuntimeError, ValueError) as error:  # uvloop's for a handle closed under it; names that TLS refuses
             raise ConnectFailed(f"{self._origin}: {error}") from error
 
     async def _open(self, dial: _Dial) -> Connection:

@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -196,27 +197,26 @@ class Pool:
     async def _dial(self, within: float, waiter: asyncio.Future[Connection] | None) -> None:
         try:
             connection = await self._dialer.dial(within)
+            if connection.lost:
+                connection.close()
+                raise ConnectFailed(f"{self.origin}: the connection was closed as soon as it was made")
         except AttemptError as error:
             self._dial_failed(error, waiter)
             return
-        except asyncio.CancelledError:
-            if waiter is not None and not waiter.done():
-                waiter.set_exception(self._is_closed())
+        except BaseException as error:
+            if waiter is not None and not waiter.done():  # nobody may wait for ever
+                waiter.set_exception(self._is_closed() if isinstance(error, asyncio.CancelledError) else error)
             raise
         finally:
             self._spares -= waiter is None
-        self._adopt(connection)
-        if waiter is not None and not waiter.done() and not connection.lost:
+        self._used = True
+        self._all.add(connection)
+        connection.owner = self
+        connection.expires_at = self._time() + min(self._tuning.idle_limit, self._tuning.max_age)
+        if waiter is not None and not waiter.done():
             waiter.set_result(connection)
         else:
             self._hand_over(connection)
-
-    def _adopt(self, connection: Connection) -> None:
-        connection.owner = self
-        connection.expires_at = self._time() + min(self._tuning.idle_limit, self._tuning.max_age)
-        if not connection.lost:
-            self._all.add(connection)
-        self._used = True
 
     def _dial_failed(self, error: AttemptError, waiter: asyncio.Future[Connection] | None) -> None:
         if self._used and not self._told:
@@ -287,6 +287,7 @@ class Pool:
             await self._emptied
 
 
+@lru_cache(maxsize=64)
 def _timeout_of(keep_alive: bytes) -> float:
     """Seconds that the target keeps an idle connection, less one for the way; infinite where it does not say."""
     for part in keep_alive.lower().split(b","):
