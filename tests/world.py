@@ -178,6 +178,12 @@ class World:
             while self.requests(name) < requests:  # noqa: ASYNC110 - the provider tells nobody
                 await asyncio.sleep(0.001)
 
+    async def queued(self, name: str, requests: int) -> None:
+        """Waits until so many requests wait for a slot of a target."""
+        async with asyncio.timeout(5.0):
+            while len(self.target(name).slots._waiting) != requests:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
+
     async def left(self, name: str, clients: int = 1) -> None:
         """Waits until a provider has seen so many clients hang up on an answer."""
         async with asyncio.timeout(5.0):

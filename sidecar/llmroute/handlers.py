@@ -276,6 +276,7 @@ class Visit:
         """An error made by us: marked as such, in the caller's dialect, and not to be retried by the SDK, because
         what could be retried has been."""
         self._error = error.code
+        self._id = self._id or f"{self._proxy.rng.getrandbits(128):032x}"
         status = error.status
         if isinstance(error, Rejected) and error.upstream_status == 429:
             status = 429

@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 from tests.app import CHAT, MESSAGES, request
 from tests.sidecar.serving.scripted import DONE, Call, chunk, completion, finish, scripted
-from tests.world import World, chat, elsewhere, message, own_key, provider, world
+from tests.world import chat, elsewhere, message, own_key, provider, world
 
 from llmroute.simulator.spec import BlackHole, Duration, Speed, Ttft
 
@@ -57,9 +57,9 @@ async def test_an_app_that_hangs_up_while_it_waits_for_a_slot_leaves_the_queue()
         await here.arrived("east")
         async with here.app() as app:
             app.ask(CHAT, chat())
-            await queued(here, 1)
+            await here.queued("east", 1)
             app.hang_up()
-            await queued(here, 0)
+            await here.queued("east", 0)
         assert (await first).status == 200
         assert (await here.chat()).status == 200
         assert here.requests("east") == 2
@@ -72,13 +72,6 @@ async def test_an_app_that_hangs_up_between_two_attempts_makes_no_second_one() -
         app.hang_up()
         await here.settled()
         assert here.requests("west") == 0
-
-
-async def queued(here: World, count: int) -> None:
-    """Waits until so many wait for a slot of the target."""
-    async with asyncio.timeout(5.0):
-        while len(here.target("east").slots._waiting) != count:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.001)
 
 
 async def test_slots_are_given_in_the_order_of_arrival() -> None:
@@ -95,7 +88,7 @@ async def test_slots_are_given_in_the_order_of_arrival() -> None:
         for number in range(10):
             asked.append(asyncio.create_task(here.chat(f"number {number}")))
             if number >= 2:
-                await queued(here, number - 1)
+                await here.queued("east", number - 1)
             else:
                 while len(order) <= number:  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0.001)
