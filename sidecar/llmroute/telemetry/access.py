@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import msgspec
 
 from llmroute.request import RequestEnded
-from llmroute.telemetry.meter import outcome_of
 from llmroute.telemetry.writer import Writer
 
 TICK = 0.001
@@ -50,9 +49,10 @@ class AccessLog:
         self._time = datetime.now(UTC)
         self._until = -math.inf
 
-    def record(self, ended: RequestEnded) -> None:
-        """One request has ended."""
+    def record(self, ended: RequestEnded, outcome: str) -> None:
+        """One request has ended, as `outcome_of` says."""
         operation, usage, status = ended.operation, ended.usage, ended.status
+        ttft, overhead = ended.ttft, ended.overhead
         if not self._until - TICK <= ended.at < self._until:
             self._time = datetime.now(UTC)
             self._until = ended.at + TICK
@@ -61,9 +61,9 @@ class AccessLog:
             "error" if status >= 500 else "info",
             "request",
             ended.id[:LONGEST],
-            outcome_of(ended),
+            outcome,
             status,
-            _milliseconds(ended.total),
+            (ended.total * 1e6 + 0.5) // 1.0 / 1e3,  # milliseconds with three digits
             ended.route,
             ended.model[:LONGEST],
             "" if operation is None else operation.label,
@@ -73,8 +73,8 @@ class AccessLog:
             ended.attempts,
             ended.error,
             ended.cache,
-            None if ended.ttft is None else _milliseconds(ended.ttft),
-            None if ended.overhead is None else _milliseconds(ended.overhead),
+            None if ttft is None else (ttft * 1e6 + 0.5) // 1.0 / 1e3,
+            None if overhead is None else (overhead * 1e6 + 0.5) // 1.0 / 1e3,
         )
         if usage is not None:
             line.input_tokens = usage.input
@@ -89,7 +89,3 @@ class AccessLog:
 
 def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _milliseconds(seconds: float) -> float:
-    return int(seconds * 1e6 + 0.5) / 1000.0

@@ -9,11 +9,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from llmroute.health import State
+from llmroute.request import Outcome
 from llmroute.telemetry.histogram import Histogram
 from llmroute.telemetry.meter import Meter, RouteMeter, TargetMeter
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 STATES = tuple(state.value for state in State)
+OK = Outcome.OK.word
 
 Labels = tuple[str, ...]
 OfRoute = Callable[[RouteMeter], Iterable[tuple[Labels, float]]]
@@ -57,7 +59,11 @@ _ROUTE_HISTOGRAMS: tuple[tuple[str, str, Labels, Callable[[RouteMeter], Iterable
         "request_duration_seconds",
         "From the request's arrival to its last byte.",
         ("stream",),
-        lambda m: [(("true" if stream else "false",), histogram) for stream, histogram in m.durations.items()],
+        lambda m: [
+            ((word,), histogram)
+            for word, histogram in zip(("false", "true"), m.durations, strict=True)
+            if histogram.count
+        ],
     ),
     ("ttft_seconds", "From a stream's arrival to its first content.", (), lambda m: [((), m.ttft)]),
     ("overhead_seconds", "What the sidecar added.", (), lambda m: [((), m.overhead)]),
@@ -135,13 +141,16 @@ class Exposition(Collector):
             "gen_ai_client_token_usage", "Billed tokens of an attempt.", labels=(*labels, "gen_ai_token_type")
         )
         for route, name, meter in self._targets():
-            for family, histograms in ((duration, meter.durations), (first_chunk, meter.first_chunks)):
-                for (operation, error), histogram in histograms.items():
-                    values = (operation, meter.provider, meter.model, error, route, name)
-                    family.add_metric(values, histogram.cumulative(), histogram.total)
-            for (operation, error, kind), histogram in meter.tokens.items():
-                values = (operation, meter.provider, meter.model, error, route, name)
-                usage.add_metric((*values, kind), histogram.cumulative(), histogram.total)
+            for (operation, outcome), ends in meter.ends.items():
+                values = (operation, meter.provider, meter.model, "" if outcome == OK else outcome, route, name)
+                for family, of_kind, histogram in (
+                    (duration, (), ends.durations),
+                    (first_chunk, (), ends.first_chunks),
+                    (usage, ("input",), ends.tokens_in),
+                    (usage, ("output",), ends.tokens_out),
+                ):
+                    if histogram.count:
+                        family.add_metric((*values, *of_kind), histogram.cumulative(), histogram.total)
         yield from (duration, first_chunk, usage)
 
     def _gauges(self) -> Iterator[Metric]:

@@ -69,103 +69,80 @@ class MeteredRoute(Protocol):
         """By name."""
 
 
+class Ends:
+    """Attempts of one operation at one target that ended in one way."""
+
+    __slots__ = ("durations", "first_chunks", "tokens_in", "tokens_out")
+
+    def __init__(self) -> None:
+        self.durations = Histogram(SECONDS)
+        self.first_chunks = Histogram(TTFT_SECONDS)
+        self.tokens_in = Histogram(TOKENS)
+        self.tokens_out = Histogram(TOKENS)
+
+
 class TargetMeter:
     """Counters of one target."""
 
-    __slots__ = (
-        "attempts",
-        "candidate",
-        "cost",
-        "durations",
-        "first_chunks",
-        "model",
-        "provider",
-        "selections",
-        "tokens",
-    )
+    __slots__ = ("candidate", "cost", "ends", "model", "provider", "selections")
 
     def __init__(self, target: MeteredTarget) -> None:
         self.provider = target.profile.otel_name
         self.model: str = target.spec.model
         self.candidate = target.candidate
-        self.attempts: dict[str, int] = {}
-        """By outcome."""
         self.selections: dict[str, int] = {}
         """By reason."""
         self.cost = 0.0
         """Dollars."""
-        self.durations: dict[tuple[str, str], Histogram] = {}
-        """By operation and error type, empty for a success."""
-        self.first_chunks: dict[tuple[str, str], Histogram] = {}
-        self.tokens: dict[tuple[str, str, str], Histogram] = {}
-        """By operation, error type, and input or output."""
+        self.ends: dict[tuple[str, str], Ends] = {}
+        """By operation and outcome."""
 
     def is_of(self, target: MeteredTarget) -> bool:
         """Whether the labels would be the same."""
         return self.provider == target.profile.otel_name and self.model == target.spec.model
 
+    @property
+    def attempts(self) -> dict[str, int]:
+        """Attempts by outcome."""
+        attempts: dict[str, int] = {}
+        for (_, outcome), ends in self.ends.items():
+            attempts[outcome] = attempts.get(outcome, 0) + ends.durations.count
+        return attempts
+
     def attempt(self, observation: Observation) -> None:
         """One attempt has ended."""
-        outcome, timings = observation.outcome.value, observation.timings
-        attempts = self.attempts
-        attempts[outcome] = attempts.get(outcome, 0) + 1
-        kind = (observation.operation.otel_name, "" if outcome == "ok" else outcome)
-        duration = self.durations.get(kind)
-        if duration is None:
-            duration = self.durations[kind] = Histogram(SECONDS)
+        timings = observation.timings
+        kind = (observation.operation.otel_name, observation.outcome.word)
+        ends = self.ends.get(kind)
+        if ends is None:
+            ends = self.ends[kind] = Ends()
         total = timings.total
-        duration.observe(timings.connect + (observation.waited if total is None else total))
+        ends.durations.observe(timings.connect + (observation.waited if total is None else total))
         if observation.stream and timings.ttft is not None:
-            first_chunk = self.first_chunks.get(kind)
-            if first_chunk is None:
-                first_chunk = self.first_chunks[kind] = Histogram(TTFT_SECONDS)
-            first_chunk.observe(timings.ttft)
+            ends.first_chunks.observe(timings.ttft)
         usage = observation.usage
         if usage is not None:
-            self._token_usage(kind, usage.input, usage.output)
-
-    def _token_usage(self, kind: tuple[str, str], read: int, written: int) -> None:
-        operation, error = kind
-        key = (operation, error, "input")
-        histogram = self.tokens.get(key)
-        if histogram is None:
-            histogram = self.tokens[key] = Histogram(TOKENS)
-            self.tokens[operation, error, "output"] = Histogram(TOKENS)
-        histogram.observe(read)
-        self.tokens[operation, error, "output"].observe(written)
-        price = self.candidate.price(read, written)
-        if price is not None:
-            self.cost += price
+            ends.tokens_in.observe(usage.input)
+            ends.tokens_out.observe(usage.output)
+            self.cost += self.candidate.price(usage.input, usage.output) or 0.0
 
 
 class RouteMeter:
     """Counters of one route."""
 
-    __slots__ = (
-        "_latest",
-        "cache_results",
-        "changes",
-        "durations",
-        "failovers",
-        "overhead",
-        "queue",
-        "requests",
-        "targets",
-        "ttft",
-    )
+    __slots__ = ("_latest", "changes", "durations", "failovers", "overhead", "queue", "requests", "targets", "ttft")
 
     def __init__(self) -> None:
         self.targets: dict[str, TargetMeter] = {}
         self.requests: dict[tuple[str, str], int] = {}
         """By outcome and cache result."""
-        self.durations: dict[bool, Histogram] = {}
-        """By stream."""
+        self.durations = (Histogram(SECONDS), Histogram(SECONDS))
+        """Of answers in one piece, and of streams."""
         self.ttft = Histogram(TTFT_SECONDS)
         self.overhead = Histogram(OVERHEAD_SECONDS)
         self.queue = Histogram(QUEUE_SECONDS)
         self.failovers: dict[tuple[str, str, str], int] = {}
         """By from, to and the reason: the outcome that made the attempt fail."""
-        self.cache_results: dict[str, int] = {}
         self.changes = 0
         """Selections of another target than the one before."""
         self._latest = ""
@@ -181,18 +158,21 @@ class RouteMeter:
                 self.changes += 1
             self._latest = name
 
-    def request(self, ended: RequestEnded) -> None:
+    @property
+    def cache_results(self) -> dict[str, int]:
+        """Requests that the cache was asked for, by what it said."""
+        results: dict[str, int] = {}
+        for (_, cache), count in self.requests.items():
+            if cache != CACHE_OFF:
+                results[cache] = results.get(cache, 0) + count
+        return results
+
+    def request(self, ended: RequestEnded, outcome: str) -> None:
         """One request has ended."""
-        cache = ended.cache
-        key = (outcome_of(ended), cache or CACHE_OFF)
+        key = (outcome, ended.cache or CACHE_OFF)
         requests = self.requests
         requests[key] = requests.get(key, 0) + 1
-        if cache:
-            self.cache_results[cache] = self.cache_results.get(cache, 0) + 1
-        duration = self.durations.get(ended.stream)
-        if duration is None:
-            duration = self.durations[ended.stream] = Histogram(SECONDS)
-        duration.observe(ended.total)
+        self.durations[ended.stream].observe(ended.total)
         if ended.stream and ended.ttft is not None:
             self.ttft.observe(ended.ttft)
         if ended.overhead is not None:
@@ -255,11 +235,11 @@ class Meter:
             key = (before, after, reason)
             meter.failovers[key] = meter.failovers.get(key, 0) + 1
 
-    def request(self, ended: RequestEnded) -> None:
-        """A request of the app has ended."""
+    def request(self, ended: RequestEnded, outcome: str) -> None:
+        """A request of the app has ended, as `outcome_of` says."""
         meter = self.routes.get(ended.route) if ended.route else self.unrouted
         if meter is not None:
-            meter.request(ended)
+            meter.request(ended, outcome)
 
 
 def _codes(error: type[RequestError]) -> Iterable[str]:

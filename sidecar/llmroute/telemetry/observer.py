@@ -9,12 +9,12 @@ from llmroute.request import Observation, Outcome, RequestEnded
 from llmroute.telemetry.access import AccessLog
 from llmroute.telemetry.events import Logging
 from llmroute.telemetry.exposition import CONTENT_TYPE, Exposition
-from llmroute.telemetry.meter import Meter, MeteredRoute
+from llmroute.telemetry.meter import Meter, MeteredRoute, outcome_of
 from llmroute.telemetry.writer import STDOUT, Writer
 
 log = logging.getLogger("llmroute")
 
-_MUST_ACT = frozenset({Outcome.AUTHENTICATION.value, Outcome.BILLING.value, Outcome.MODEL_NOT_FOUND.value})
+_MUST_ACT = frozenset({Outcome.AUTHENTICATION.word, Outcome.BILLING.word, Outcome.MODEL_NOT_FOUND.word})
 
 
 class Telemetry:
@@ -31,7 +31,11 @@ class Telemetry:
         log_level: str = "info",
         descriptor: int = STDOUT,
     ) -> None:
-        self._meter = Meter()
+        self._meter = meter = Meter()
+        self.chosen = meter.chosen
+        """`(route, target, reason)`: a target was chosen for an attempt."""
+        self.attempt_ended = meter.attempt
+        """`(route, observation)`: exactly once for each attempt."""
         self._exposition = Exposition(self._meter, version, now)
         self._writer = Writer(descriptor)
         self._logging = Logging(self._writer, log_level)
@@ -43,21 +47,14 @@ class Telemetry:
 
     def request_ended(self, ended: RequestEnded) -> None:
         """Exactly once for each request of an app."""
-        self._meter.request(ended)
+        outcome = outcome_of(ended)
+        self._meter.request(ended, outcome)
         if self._access is not None:
-            self._access.record(ended)
-
-    def chosen(self, route: str, target: str, reason: str) -> None:
-        """A target was chosen for an attempt."""
-        self._meter.chosen(route, target, reason)
+            self._access.record(ended, outcome)
 
     def failed_over(self, route: str, failed: Observation, target: str) -> None:
         """After the failed attempt, another is made at the target."""
-        self._meter.failover(route, failed.target, target, failed.outcome.value)
-
-    def attempt_ended(self, route: str, observation: Observation) -> None:
-        """Exactly once for each attempt."""
-        self._meter.attempt(route, observation)
+        self._meter.failover(route, failed.target, target, failed.outcome.word)
 
     def state_changed(self, route: str, change: Transition) -> None:
         """A target was ejected, limited, or came back."""

@@ -32,6 +32,8 @@ class Writer:
         self._many = threading.Event()
         self._called = False
         """The thread knows that there is something to write."""
+        self._hurried = False
+        """It knows, too, that there is much: telling it costs as much as the rest of taking a line, and more."""
         self._closing = False
         self._broken = False
         self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
@@ -44,7 +46,9 @@ class Writer:
             if self._broken or waiting > MOST_WAITING:
                 self._dropped += 1
                 return
-            self._many.set()
+            if not self._hurried:
+                self._hurried = True
+                self._many.set()
         self._taken += len(line)
         self._lines.append(line)
         if not self._called:
@@ -65,7 +69,7 @@ class Writer:
             closing = self._closing
             self._some.clear()
             self._many.clear()
-            self._called = False  # from here on a new line calls again
+            self._called = self._hurried = False  # from here on a new line calls again
             self._flush()
             if closing:
                 return
