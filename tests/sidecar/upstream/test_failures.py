@@ -20,7 +20,7 @@ from tests.sidecar.upstream.script import (
 )
 
 from llmroute.errors import AttemptCancelled, ConnectFailed, ConnectTimeout, StreamBroken, TotalTimeout
-from llmroute.upstream import Origin
+from llmroute.upstream import Origin, Tuning
 
 OK = "HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + "Transfer-Encoding: chunked\r\n\r\n"
@@ -199,7 +199,7 @@ async def test_a_pool_that_no_configuration_names_serves_to_the_end_and_keeps_no
         [hears(), waits(go), answers("two"), hears_close],
         [hears(), answers("three")],
     )
-    client = world.client()
+    client = world.client(tuning=Tuning(sweep_every=0.01))
     pool = client.pool(target.origin)
     pool.warm = 0
     idle, busy = await send(pool), await send(pool)
@@ -212,6 +212,8 @@ async def test_a_pool_that_no_configuration_names_serves_to_the_end_and_keeps_no
     busy.release()
     assert (await ask(pool)).body == b"three"
     assert "0 ready" in repr(pool)
+    await asyncio.sleep(0.05)
+    assert pool.empty
 
 
 async def test_retained_pools_stay(world: World) -> None:

@@ -1,6 +1,7 @@
 """The way out that the environment names."""
 
 import base64
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests.sidecar.upstream.script import Peer, Step, answers, closes, hears, he
 from tests.sidecar.upstream.test_tls import serving
 
 from llmroute.errors import ConfigError, ConnectFailed, ConnectTimeout
-from llmroute.upstream import Origin
+from llmroute.upstream import Origin, build_head
 from llmroute.upstream.proxy import proxy_for
 
 SECRET = base64.b64encode(b"user:p@ss").decode()
@@ -228,3 +229,16 @@ def test_a_proxy_that_makes_no_sense_is_named_without_its_secret(url: str) -> No
     with pytest.raises(ConfigError, match="HTTPS_PROXY: ") as wrong:
         proxy_for(Origin("https", "api.openai.com", 443), {"HTTPS_PROXY": url})
     assert "secret" not in str(wrong.value)
+
+
+async def test_an_upload_goes_in_absolute_form_too(world: World) -> None:
+    proxy = await world.target([hears("POST http://target.test/v1/audio HTTP/1.1\r\n", body=b"sound"), answers()])
+    pool = world.pool(Origin("http", "target.test", 80), environ={"http_proxy": f"http://{proxy.origin}"})
+
+    async def sound() -> AsyncIterator[bytes]:
+        yield b"sound"
+
+    head = build_head("POST", "/v1/audio", "target.test", [("transfer-encoding", "chunked")])
+    response = await pool.send_streaming(head, sound(), connect_timeout=5.0)
+    assert await response.body(10) == b"ok"
+    response.release()

@@ -289,3 +289,23 @@ async def test_a_flood_on_an_idle_connection_is_cut(world: World) -> None:
     await ask(pool)
     taken.set()
     await asyncio.sleep(0.02)
+
+
+async def test_bytes_that_come_late_but_before_the_release_close_the_connection(world: World) -> None:
+    more = asyncio.Event()
+    pool = await world.pool_of(
+        [hears(), answers("ok"), waits(more), says(OK + "Content-Length: 6\r\n\r\nstolen"), hears_end],
+        [hears(), answers("right")],
+    )
+    response = await send(pool)
+    assert await response.body(10) == b"ok"
+    more.set()
+    await asyncio.sleep(0.05)
+    response.release()
+    assert (await ask(pool)).body == b"right"
+
+
+async def test_a_keep_alive_header_that_says_nothing_of_time(world: World) -> None:
+    pool = await world.pool_of([hears(), answers("one", "200 OK", "Keep-Alive: max=5"), hears(), answers("two")])
+    assert (await ask(pool)).body == b"one"
+    assert (await ask(pool)).response.reused
