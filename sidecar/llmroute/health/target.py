@@ -26,6 +26,7 @@ TRIAL_SHARE = 0.05
 PARDONS = 5
 """Failures pardoned since the last success; a target that only ever fails is not innocent."""
 
+_HEALTHY = State.HEALTHY  # a member of an Enum class is slow to reach
 _REFUSALS = frozenset({Outcome.AUTHENTICATION, Outcome.BILLING, Outcome.MODEL_NOT_FOUND})
 _BUSY = frozenset({Outcome.OVERLOADED, Outcome.SERVER_ERROR})
 """With a Retry-After a limit as well as a failure: 503 and 529."""
@@ -142,18 +143,18 @@ class Health:
     def observe(self, observation: Observation, now: float) -> Transition | None:
         """An attempt ended. Returns the change of the shown state, if any; a renewed ejection is one, too."""
         outcome = observation.outcome
-        if outcome is Outcome.OK and self.clear and self._told is State.HEALTHY:
+        if outcome.is_ok and self.clear and self._told is _HEALTHY:
             self._succeeded(observation, now)
             return None
-        if outcome is not Outcome.OK and not outcome.is_failure:
+        if not outcome.is_ok and not outcome.is_failure:
             return None
         shown, until = self.state(now), self._until
-        if outcome is Outcome.OK:
+        if outcome.is_ok:
             self._succeeded(observation, now)
         else:
             self._failed(observation, now)
         renewed = self._state is State.EJECTED and self._until != until
-        return self._tell(shown, outcome.value, now, renewed)
+        return self._tell(shown, outcome.word, now, renewed)
 
     def advance(self, now: float) -> Transition | None:
         """Let time pass: ejections and limits end by themselves, and this says so, once."""
@@ -201,7 +202,7 @@ class Health:
         if now >= self._window_ends:
             self._turn(now)
         self._counts[0] += 1
-        if self._state is State.HEALTHY or observation.at - observation.waited < self._ejected_at:
+        if self._state is _HEALTHY or observation.at - observation.waited < self._ejected_at:
             return  # an answer to a question of before the ejection proves nothing
         self._change(Event.TRIAL_PASSED, now)
         self._trials += 1
@@ -275,4 +276,4 @@ class Health:
         self._until = now + min(base * 2.0 ** min(self._ejections, 16), longest)
         self._ejections += 1
         self._ejected_at = now
-        self.reason = outcome.value
+        self.reason = outcome.word

@@ -5,13 +5,13 @@ long-run level of successes (at first: what was declared, or a neutral guess), s
 ago becomes worth another look by itself. Constants from the routing simulations: the optimum is flat.
 """
 
-import math
+from math import exp, inf, log, log2, sqrt
 
 SPREAD = 0.6
 """Standard deviation of a logarithmic sample before any was seen (p99/p50 of about 4)."""
 LEAST_VARIANCE, MOST_VARIANCE = 0.05**2, 1.5**2
 """Bounds of what is learned."""
-MEMORY = 60.0 / math.log(2.0)
+MEMORY = 60.0 / log(2.0)
 """Seconds in which the weight of the evidence falls to 1/e: a half-life of one minute."""
 MOST_WEIGHT = 16.0
 """Samples that the mean remembers at most."""
@@ -36,6 +36,7 @@ OVERDUE = 2.0
 """Standard deviations above the expected value from which on silence counts as evidence."""
 FRESH = 0.05
 """Seconds for which a belief is good enough without being worked out anew: it drifts over minutes."""
+NEVER = -inf
 
 
 class Level:
@@ -60,16 +61,16 @@ class Level:
     )
 
     def __init__(self, declared: float | None, neutral: float) -> None:
-        self.base = self.mean = math.log(neutral if declared is None else declared)
+        self.base = self.mean = log(neutral if declared is None else declared)
         self.variance = SPREAD * SPREAD
         self.weight = 0.0
-        self.at = -math.inf
+        self.at = NEVER
         self.samples = 0
         """Successes seen, ever."""
         self.proven = declared is not None
         """Whether there is anything to go by: a success, or a declared prior."""
         self._pseudo = 0.0 if declared is None else DECLARED_WEIGHT
-        self.fresh_until = -math.inf
+        self.fresh_until = NEVER
         """When the next five have to be worked out anew, by `refresh`."""
         self.expected = 0.0
         """Median of the value."""
@@ -85,35 +86,35 @@ class Level:
     def evidence(self, now: float) -> float:
         """Samples that still count."""
         age = now - self.at
-        return self.weight * math.exp(-age / MEMORY) if age > 0.0 else self.weight
+        return self.weight * exp(-age / MEMORY) if age > 0.0 else self.weight
 
     def refresh(self, now: float) -> None:
         """Work out what is believed, for the next 50 ms or until the next evidence."""
-        age = now - self.at
-        weight = self.weight * math.exp(-age / MEMORY) if age > 0.0 else self.weight
+        age, base, variance = now - self.at, self.base, self.variance
+        weight = self.weight * exp(-age / MEMORY) if age > 0.0 else self.weight
         total = weight + BASE_WEIGHT
-        log = self.base + (self.mean - self.base) * weight / total
-        spread = EXPLORE * math.sqrt(self.variance / total)
-        self.deviation = math.sqrt(self.variance)
-        self.expected = math.exp(log)
-        self.overdue = math.exp(log + OVERDUE * self.deviation)
-        self.spread = self.doubt = spread
+        middle = base + (self.mean - base) * weight / total
+        self.deviation = deviation = sqrt(variance)
+        self.expected = expected = exp(middle)
+        self.overdue = expected * exp(OVERDUE * deviation)
+        self.spread = self.doubt = spread = EXPLORE * sqrt(variance / total)
         if age > STALE_AFTER and self.weight:
-            self.doubt += STALE_SPREAD * math.log2(age / STALE_AFTER)
-            if log > self.base:
-                recovered = 1.0 - math.exp(-age / RECOVERY)
-                self.doubt += (log - self.base) * math.sqrt(recovered * (1.0 - recovered))
+            self.doubt = spread + STALE_SPREAD * log2(age / STALE_AFTER)
+            if middle > base:
+                recovered = 1.0 - exp(-age / RECOVERY)
+                self.doubt += (middle - base) * sqrt(recovered * (1.0 - recovered))
         self.fresh_until = now + FRESH
 
     def learn(self, value: float, now: float) -> None:
         """Take in the value of a success."""
-        sample = math.log(value)
+        sample = log(value)
         stale = now - self.at > STALE_AFTER
         self._move(sample, now, STALE_WEIGHT if stale else MOST_WEIGHT - 1.0)
-        self.samples += 1
+        self.samples = samples = self.samples + 1
         self.proven = True
-        rate = 1.0 / (self.samples + self._pseudo)
-        self.base += (sample - self.base) * (rate if rate > BASE_RATE else BASE_RATE)
+        rate = 1.0 / (samples + self._pseudo)
+        base = self.base
+        self.base = base + (sample - base) * (rate if rate > BASE_RATE else BASE_RATE)
 
     def censor(self, value: float, now: float) -> None:
         """Take in that the value would have been at least this: evidence only where more was not expected anyway, and
@@ -121,27 +122,27 @@ class Level:
         self.refresh(now)
         if value > self.expected:
             variance = self.variance
-            self._move(max(math.log(value), self.mean), now, MOST_WEIGHT - 1.0)
+            self._move(max(log(value), self.mean), now, MOST_WEIGHT - 1.0)
             self.variance = variance
 
     def _move(self, sample: float, now: float, most_kept: float) -> None:
         """Towards the sample; the evidence so far weighs as `most_kept` samples at most."""
         age = now - self.at
-        kept = self.weight
+        kept = held = self.weight
         if age > 0.0:
-            kept *= math.exp(-age / MEMORY)
+            kept *= exp(-age / MEMORY)
             self.at = now
-        if not self.weight:
-            self.mean = sample
-            self.weight = 1.0
-        else:
+        if held:
             weight = 1.0 + (kept if kept < most_kept else most_kept)
-            surprise = sample - self.mean
-            self.mean += surprise / weight
+            mean, variance = self.mean, self.variance
+            surprise = sample - mean
+            self.mean = mean + surprise / weight
             self.weight = weight
-            variance = self.variance
             square = surprise * surprise
             bounded = square if square < 9.0 * variance else 9.0 * variance  # one outlier is no spread
             variance += (bounded - variance) / (weight + DECLARED_WEIGHT)
             self.variance = LEAST_VARIANCE if variance < LEAST_VARIANCE else min(variance, MOST_VARIANCE)
-        self.fresh_until = -math.inf
+        else:
+            self.mean = sample
+            self.weight = 1.0
+        self.fresh_until = NEVER

@@ -29,6 +29,7 @@ TYPICAL_SPEED = 50.0
 FEWEST_TOKENS = 4
 """An answer shorter than this says nothing of the speed."""
 _USUAL_RATE = 0.1
+_RATE_LIMITED = Outcome.RATE_LIMITED
 _CENSORED = frozenset({Outcome.FIRST_TOKEN_TIMEOUT, Outcome.TOTAL_TIMEOUT, Outcome.CANCELLED})
 """Ends that say only that the answer would have taken longer."""
 
@@ -36,7 +37,7 @@ _CENSORED = frozenset({Outcome.FIRST_TOKEN_TIMEOUT, Outcome.TOTAL_TIMEOUT, Outco
 def _blames(observation: Observation) -> bool:
     """Whether the target failed; a limit with its Retry-After is kept elsewhere, and needs no penalty besides."""
     outcome = observation.outcome
-    return outcome.is_failure and not (outcome is Outcome.RATE_LIMITED and observation.retry_after is not None)
+    return outcome.is_failure and not (outcome is _RATE_LIMITED and observation.retry_after is not None)
 
 
 class StreamTrack:
@@ -103,8 +104,9 @@ class StreamTrack:
         at, outcome, timings = observation.at, observation.outcome, observation.timings
         if timings.ttft is None:
             self.silence.given_up()
-        if outcome is Outcome.OK:
-            self.failing.succeeded(at)
+        if outcome.is_ok:
+            if self.failing.share:
+                self.failing.succeeded(at)
             count = observation.output_tokens
             speed = numbers.speed(count - 1, timings.generation) if count >= FEWEST_TOKENS else None
             if speed is not None:
