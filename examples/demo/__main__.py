@@ -59,7 +59,9 @@ async def _run(console: Console, seconds: float) -> int:
             group.create_task(play.perform())
             group.create_task(traffic.run())
             group.create_task(show(console, running, play, ledger))
-    console.print(summary(play, ledger))
+        console.print(summary(play, ledger))
+        if ledger.errors:
+            print(f"\nThe sidecar's last words:\n{running.last_words()}")
     return 1 if ledger.errors else 0
 
 

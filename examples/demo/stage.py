@@ -42,13 +42,20 @@ class Provider(NamedTuple):
 class Stage:
     """What runs. Made by `stage`."""
 
-    def __init__(self, providers: list[Provider], ports: dict[int, int], http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, providers: list[Provider], ports: dict[int, int], http: aiohttp.ClientSession, log: Path
+    ) -> None:
         self.providers = providers
         self.app_url = f"http://127.0.0.1:{ports[APP_PORT]}"
         self.admin_url = f"http://127.0.0.1:{ports[ADMIN_PORT]}"
         self.moved = {port: taken for port, taken in ports.items() if port != taken}
         """Ports that were in use, with those that were taken instead."""
         self._http = http
+        self._log = log
+
+    def last_words(self) -> str:
+        """The end of what the sidecar logged."""
+        return self._log.read_text()[-2000:]
 
     async def status(self) -> dict[str, dict[str, Any]]:
         """The targets by name, as /status tells them. Raises Failed."""
@@ -85,7 +92,7 @@ async def stage() -> AsyncIterator[Stage]:
         )  # fmt: skip
         providers = [Provider(*line.split()) for line in await simulate.said(FLEET_READY)]
         await serve.said(ROUTE_READY)
-        yield Stage(providers, ports, http)
+        yield Stage(providers, ports, http, serve.output)
 
 
 class _Started:
@@ -93,18 +100,18 @@ class _Started:
 
     def __init__(self, process: Process, output: Path) -> None:
         self._process = process
-        self._output = output
+        self.output = output
 
     async def said(self, words: str) -> list[str]:
         """Waits for a line with these words; returns all lines. Raises Failed if none comes."""
         for _ in range(round(STARTED_WITHIN / 0.05)):
-            *lines, _rest = self._output.read_text().split("\n")
+            *lines, _rest = self.output.read_text().split("\n")
             if any(words in line for line in lines):
                 return lines
             if self._process.returncode is not None:
                 break
             await asyncio.sleep(0.05)
-        raise Failed(self._output.read_text())
+        raise Failed(self.output.read_text())
 
     async def stop(self) -> None:
         """Asks it to end, and makes it."""

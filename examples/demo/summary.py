@@ -14,6 +14,10 @@ Pair = tuple[Call, Call]
 """The same request through LLMRoute and straight to a provider, sent at the same moment."""
 
 
+MOST_ERRORS = 5
+"""Different errors that are shown."""
+
+
 class Saved(NamedTuple):
     """LLMRoute against one provider, over the pairs."""
 
@@ -109,8 +113,8 @@ def _app(play: Play, ledger: Ledger) -> RenderableType:
         f"{failed} attempts failed at providers, {trials} of them at {play.killed} while it was dead. ",
         (f"The app saw {len(errors)} errors.", "bold red" if errors else "bold green"),
     )
-    for call in errors[:5]:
-        told.append(f"\n  {ACTS[call.ask.act].name}, {call.ask.kind}: {call.error} {call.attempts}", style="red")
+    for error, count in Counter(call.error for call in errors).most_common(MOST_ERRORS):
+        told.append(f"\n{count} x {error}", style="red")
     return told
 
 

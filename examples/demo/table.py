@@ -14,7 +14,7 @@ WIDTH = 100
 """Columns; narrower terminals fold it."""
 BAR = 10
 STATES = {"healthy": "green", "probation": "magenta", "limited": "magenta", "ejected": "bold red"}
-KINDS = {"stream": "OpenAI SDK, stream", "whole": "OpenAI SDK", "anthropic": "Anthropic SDK, stream"}
+KINDS = {"stream": "OpenAI SDK, stream", "whole": "OpenAI SDK, whole", "anthropic": "Anthropic SDK, stream"}
 LATEST = 3
 """Decisions shown of each sort."""
 

@@ -51,12 +51,16 @@ class Traffic:
             else partial(anthropic_stream, _anthropic(provider.url))
             for provider in stage.providers
         }
+        self._warming: list[Speak] = [
+            *self._direct.values(),
+            *(partial(openai_whole, _openai(each.url)) for each in stage.providers if each.dialect == "openai"),
+        ]
 
     async def warm_up(self) -> None:
         """Has the SDKs load and connect, with calls that do not count and that no sidecar learns from."""
         ask = Ask(0, "stream", QUESTIONS[0], 0, probed=False)
-        for name, speak in self._direct.items():
-            await call(name, speak, ask)
+        for speak in self._warming:
+            await call(APP, speak, ask)
 
     async def run(self) -> None:
         """Makes calls until the play is over, and waits for their ends."""
