@@ -182,6 +182,9 @@ class Visit:
                 raise
             return await self._hand_back(error, attempts.committed)
         exchange = attempts.committed
+        made = dialects.answer_id(wanted, first)
+        if made is not None:
+            route.owners.note(made, exchange.target.name)
         headers = self._headers(exchange)
         if exchange.complete and not wanted.stream:
             if tee is not None:
@@ -263,7 +266,7 @@ class Visit:
     async def _pass_through(self) -> web.StreamResponse:
         """Other paths of the API: streamed unmodified to one target, without retry, cache or learning."""
         runtime = self._proxy.cell.runtime
-        route, target = passthrough.choose_target(runtime, self._dialect)
+        route, target = passthrough.choose_target(runtime, self._dialect, self._request.path)
         self._route = route
         self._status, sent = await passthrough.relay(self._request, self._head, target, route, self._proxy.settings)
         return sent

@@ -4,7 +4,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from llmroute.health import Transition, alike
-from llmroute.request import Decision, FirstContent, Observation
+from llmroute.request import Decision, FirstContent, Observation, Outcome
 
 if TYPE_CHECKING:
     from llmroute.exchange import Exchange
@@ -52,6 +52,8 @@ class Learner:
         learned.tally.count(observation)
         learned.window.record(observation)
         learned.latency.observe(observation)
+        if observation.outcome is Outcome.OK:
+            target.lengths.learn(observation.operation, observation.output_tokens)
         transition = learned.health.observe(observation, observation.at)
         self._telemetry.attempt_ended(target.route, observation)
         if transition is not None:

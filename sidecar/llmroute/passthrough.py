@@ -8,17 +8,26 @@ from aiohttp import web
 from llmroute.admission import Head, answer_expectation, arriving
 from llmroute.errors import AttemptError, NotFound, TotalTimeout, Unsupported
 from llmroute.relay import SENT_AND_CLOSE, Pipe, line, send_bodiless, upstream_lines
-from llmroute.request import Dialect
+from llmroute.request import Dialect, Operation
 from llmroute.runtime import LiveRoute, LiveTarget, Runtime
 from llmroute.settings import Settings
 from llmroute.upstream import Response
 
+_ANSWERS = f"{Operation.RESPONSES.path}/"
 
-def choose_target(runtime: Runtime, dialect: Dialect) -> tuple[LiveRoute, LiveTarget]:
-    """A route that declares `passthrough` first, else the first target of the caller's dialect.
+
+def choose_target(runtime: Runtime, dialect: Dialect, path: str) -> tuple[LiveRoute, LiveTarget]:
+    """For `/v1/responses/<id>...` whoever made the answer; else a route that declares `passthrough` first, else the
+    first target of the caller's dialect.
 
     Raises Unsupported if there is none.
     """
+    if path.startswith(_ANSWERS):
+        answer = path[len(_ANSWERS) :].partition("/")[0]
+        for route in runtime.routes:
+            owner = route.targets.get(route.owners.of(answer) or "")
+            if owner is not None:
+                return route, owner
     declaring = [route for route in runtime.routes if route.passthrough is not None]
     for route in (*declaring, *runtime.routes):
         target = route.passthrough_for(dialect)

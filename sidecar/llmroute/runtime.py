@@ -19,7 +19,8 @@ from llmroute.errors import ConfigError, UnknownModel
 from llmroute.health import Health
 from llmroute.latency import Latency, Lengths, Window
 from llmroute.learning import Tally
-from llmroute.request import Dialect, InferenceRequest, Operation
+from llmroute.owners import Owners
+from llmroute.request import Dialect, InferenceRequest, Operation, Wishes
 from llmroute.routing import Ask, Candidate, Candidates, Policy
 from llmroute.slots import Slots
 from llmroute.spec import LLMRoute, Target
@@ -47,6 +48,16 @@ class Learned:
         self.tally = Tally()
 
 
+class LearnedRoute:
+    """What answers taught us about one route; outlives reloads."""
+
+    __slots__ = ("lengths", "owners")
+
+    def __init__(self) -> None:
+        self.lengths = Lengths()
+        self.owners = Owners()
+
+
 class LiveTarget:
     """A target ready to be called: its pool, its request heads, its key, and what was learned of it."""
 
@@ -58,6 +69,7 @@ class LiveTarget:
         "candidate",
         "credential",
         "learned",
+        "lengths",
         "name",
         "pool",
         "profile",
@@ -73,6 +85,8 @@ class LiveTarget:
         self.profile = dialects.profile_for(spec.provider, spec.url)
         self.credential = credential
         self.learned = learned
+        self.lengths = Lengths()
+        """Shared by the targets of a route, which sets it."""
         self.slots = learned.slots
         self.pool = pool
         self.candidate = Candidate(spec, learned.latency, learned.health, learned.slots)
@@ -136,12 +150,13 @@ class LiveRoute:
         "lengths",
         "name",
         "namespace",
+        "owners",
         "passthrough",
         "targets",
     )
 
     def __init__(
-        self, declared: LLMRoute, targets: Iterable[LiveTarget], cache: Store | None, lengths: Lengths
+        self, declared: LLMRoute, targets: Iterable[LiveTarget], cache: Store | None, learned: LearnedRoute
     ) -> None:
         spec = declared.spec
         self.declared = declared
@@ -151,7 +166,10 @@ class LiveRoute:
         self.targets = {target.name: target for target in targets}
         self.candidates = Candidates(Policy(spec), tuple(target.candidate for target in self.targets.values()))
         self.cache = cache
-        self.lengths = lengths
+        self.lengths = learned.lengths
+        self.owners = learned.owners
+        for target in self.targets.values():
+            target.lengths = learned.lengths
         self.flights = SingleFlight()
         self.passthrough = self.targets[spec.passthrough] if spec.passthrough else None
         self._unspoken = {
@@ -167,6 +185,8 @@ class LiveRoute:
         """The request as choosing sees it. That a target of the other dialect cannot express it comes to light when
         the target is picked: see `ask_without`, and `ask_in_full`."""
         peek, wishes, operation = request.peek, request.wishes, request.operation
+        if peek.stateful and wishes.target is None:
+            wishes = self._with_owner(request)
         return Ask(
             operation=operation,
             stream=peek.stream,
@@ -177,6 +197,14 @@ class LiveRoute:
             max_output_tokens=peek.max_output_tokens,
             inexpressible=self._unspoken[operation.label],
         )
+
+    def _with_owner(self, request: InferenceRequest) -> Wishes:
+        """A request that goes on from an answer wants the target that made it, and no other."""
+        previous = dialects.goes_on_from(request)
+        owner = self.owners.of(previous) if previous is not None else None
+        if owner is None or owner not in self.targets:
+            return request.wishes
+        return msgspec.structs.replace(request.wishes, target=owner)
 
     def ask_without(self, ask: Ask, profile: dialects.Profile, field: str) -> Ask:
         """The same, now that it is known that targets of this profile cannot express the field."""
@@ -268,7 +296,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.targets: dict[tuple[str, str, str, str, str], Learned] = {}
-        self.lengths: dict[str, Lengths] = {}
+        self.routes: dict[str, LearnedRoute] = {}
         self.caches: dict[str, Store] = {}
 
 
@@ -306,8 +334,8 @@ class Compiler:
             sources = keys(declared.metadata.namespace, target)
             credential = Credential(profile.auth_header, profile.auth_prefix, sources)
             targets.append(LiveTarget(key, target, credential, learned, self._upstream.pool(origin)))
-        lengths = kept.lengths[key] = self._kept.lengths.get(key) or Lengths()
-        return LiveRoute(declared, targets, self._cache(declared, kept), lengths)
+        learned_route = kept.routes[key] = self._kept.routes.get(key) or LearnedRoute()
+        return LiveRoute(declared, targets, self._cache(declared, kept), learned_route)
 
     def _cache(self, declared: LLMRoute, kept: Kept) -> Store | None:
         cache = declared.spec.cache

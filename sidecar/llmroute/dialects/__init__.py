@@ -17,6 +17,7 @@ from llmroute.dialects.answers import (
     translate_error,
 )
 from llmroute.dialects.failures import Failure, classify
+from llmroute.dialects.identity import answer_id, goes_on_from
 from llmroute.dialects.peek import peek
 from llmroute.dialects.profiles import PROFILES, Profile, passthrough_path, profile_for, url_path
 from llmroute.dialects.reader import AnswerReader
@@ -28,12 +29,14 @@ __all__ = [
     "AnswerReader",
     "Failure",
     "Profile",
+    "answer_id",
     "answer_reader",
     "classify",
     "encode",
     "error_body",
     "error_event",
     "estimate_input_tokens",
+    "goes_on_from",
     "missing_for",
     "model_entry",
     "model_list",
