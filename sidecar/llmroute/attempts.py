@@ -1,5 +1,6 @@
 """Choose → exchange → observe → again, before the commit point only."""
 
+import asyncio
 from random import Random
 from time import monotonic
 
@@ -14,6 +15,10 @@ from llmroute.learning import Learner
 from llmroute.request import Decision, InferenceRequest, Outcome
 from llmroute.routing import choose
 from llmroute.runtime import LiveRoute
+
+
+PAUSE = 0.1
+"""Seconds, times the attempts so far, before a target is asked once more by the same request."""
 
 
 class Attempts:
@@ -94,6 +99,8 @@ class Attempts:
                     self._ask = msgspec.structs.replace(self._ask, window_above=window)
                 if not self._may_go_on(exchange, error, monotonic()):
                     raise
+            if len(self.failed) >= len(self._route.targets):  # nobody is left who was not asked: give them a moment
+                await asyncio.sleep(PAUSE * len(self.failed) * self._rng.uniform(0.5, 1.0))
 
     def _next(self, now: float) -> Exchange:
         """The next attempt. A target is asked whether it can express the request when it is picked, not before:

@@ -202,8 +202,9 @@ class Visit:
             waited += failed.elapsed
         self._overhead = overhead = max(0.0, monotonic() - self._arrived - waited)
         cache = f"x-llmroute-cache: {self._cache}\r\n" if self._cache else ""
+        theirs = exchange.target.profile.dialect is Dialect.ANTHROPIC  # its answers carry a request-id themselves
         ours = (
-            f"x-request-id: {self._id}\r\nx-llmroute-target: {exchange.target.name}\r\n"
+            f"{self._id_lines(named=theirs)}x-llmroute-target: {exchange.target.name}\r\n"
             f"x-llmroute-reason: {attempts.decision.reason}\r\nx-llmroute-attempts: {attempts.trail}\r\n"
             f"x-llmroute-overhead-ms: {overhead * 1000:.2f}\r\n{cache}"
         )
@@ -216,10 +217,17 @@ class Visit:
         self._cache = how
         self._overhead = max(0.0, monotonic() - self._arrived - self._upload)
         headers = (
-            f"x-request-id: {self._id}\r\nx-llmroute-target: {entry.target}\r\nx-llmroute-reason: cache\r\n"
+            f"{self._id_lines()}x-llmroute-target: {entry.target}\r\nx-llmroute-reason: cache\r\n"
             f"x-llmroute-overhead-ms: {self._overhead * 1000:.2f}\r\nx-llmroute-cache: {how}\r\n"
         )
         return await self._send(200, EVENT_STREAM if wanted.stream else JSON, headers.encode(), body)
+
+    def _id_lines(self, *, named: bool = False) -> str:
+        """Our request id; Anthropic's SDK reads it by another name, unless the target's own is passed on."""
+        lines = f"x-request-id: {self._id}\r\n"
+        if self._dialect is Dialect.ANTHROPIC and not named:
+            lines += f"request-id: {self._id}\r\n"
+        return lines
 
     def note_cache(self, how: str) -> None:
         """What the cache had to say: hit, miss or coalesced."""
@@ -283,7 +291,7 @@ class Visit:
         status = error.status
         if isinstance(error, Rejected) and error.upstream_status == 429:
             status = 429
-        headers = f"x-request-id: {self._id}\r\nx-llmroute-error: {error.code}\r\nx-should-retry: false\r\n"
+        headers = f"{self._id_lines()}x-llmroute-error: {error.code}\r\nx-should-retry: false\r\n"
         if error.retry_after is not None:
             headers += f"retry-after: {max(1, math.ceil(error.retry_after))}\r\n"
         if isinstance(error, MethodNotAllowed):

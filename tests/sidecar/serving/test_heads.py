@@ -232,3 +232,13 @@ async def test_an_app_of_http_1_0_may_keep_its_connection() -> None:
             app.send(head(f"content-length: {len(body)}", "connection: keep-alive", start=start) + body)
             answer = await app.answer()
             assert (answer.status, answer.headers["connection"]) == (200, "keep-alive")
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+async def test_anthropics_sdk_finds_the_request_id_by_its_own_name(dialect: str) -> None:
+    async with world(provider("east", dialect=dialect)) as here:
+        answer = await here.message()
+        refused = await here.ask("/v1/messages", {"model": "unknown", "max_tokens": 1, "messages": []})
+
+        assert answer.headers["request-id"]
+        assert refused.headers["request-id"] == refused.headers["x-request-id"]
