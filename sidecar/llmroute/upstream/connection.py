@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from httptools import HttpParserError, HttpResponseParser
@@ -33,7 +34,6 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_feed",
         "_parser",
-        "_time",
         "address",
         "barren",
         "born_at",
@@ -57,10 +57,9 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, address: str) -> None:
-        self._time = loop.time
+    def __init__(self, address: str) -> None:
         self.address = address
-        self.born_at = loop.time()
+        self.born_at = monotonic()
         self.expires_at = 0.0
         self.chunks: list[bytes] = []
         self.on_body = self.chunks.append
@@ -118,7 +117,7 @@ class Connection(asyncio.Protocol):
         self.unread = 0
         self.barren = 0
         self.high = HIGH
-        response.written_at = self._time()
+        response.written_at = monotonic()
         if self.lost:
             self._break(None)
 
@@ -167,7 +166,7 @@ class Connection(asyncio.Protocol):
         if response.ended:
             self.keep_alive = False
             return
-        response.last_byte_at = self._time()
+        response.last_byte_at = monotonic()
         size = len(data)
         self.unread += size
         chunks = len(self.chunks)
@@ -313,7 +312,7 @@ class Connection(asyncio.Protocol):
         response = self.response
         if response is None or response.error is not None or response.stale:
             return
-        if response.repeatable(self._time()):
+        if response.repeatable(monotonic()):
             response.stale = True
         else:
             how = "was reset" if isinstance(cause, ConnectionError) else f"failed ({cause})" if cause else "was closed"

@@ -76,7 +76,7 @@ class Dialer:
         addresses = await self._names.addresses(self.host, self.port)
         dial.stage = f"connecting to {self._first_hop}"
         sock = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, loop=self._loop)
-        make = partial(Connection, self._loop, _tuned(sock))
+        make = partial(Connection, _tuned(sock))
         if self._proxy is None or self._origin.scheme == "http":
             return await self._speak(sock, dial, make)
         tunnel = await self._speak(sock, dial, partial(_Tunnel, self._loop.create_future()))

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import lru_cache
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -59,7 +60,6 @@ class Pool:
         self._dialer = dialer
         self._tuning = tuning
         self._absolute = dialer.absolute_form
-        self._time = loop.time
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         self._waiting: deque[asyncio.Future[Connection]] = deque()
@@ -88,15 +88,15 @@ class Pool:
         if self._absolute is not None:
             head = self._absolute.absolute(self.origin, head)
         idle = self._idle
-        if idle and idle[-1].expires_at > self._time():
+        if idle and idle[-1].expires_at > monotonic():
             connection = idle.pop()
             response = Response(self, connection, (head, body), connect_timeout)
         else:
-            started = self._time()
+            started = monotonic()
             connection = await self._connected(connect_timeout)
             response = Response(self, connection, (head, body), connect_timeout)
             response.reused = connection.used
-            response.connect = self._time() - started
+            response.connect = monotonic() - started
         connection.begin(response, head, body)
         if len(idle) < self.warm:
             self._replenish()
@@ -115,13 +115,13 @@ class Pool:
             return await self.send(head, b"", connect_timeout=connect_timeout)
         if self._absolute is not None:
             head = self._absolute.absolute(self.origin, head)
-        started = self._time()
+        started = monotonic()
         idle = self._idle
         ready = bool(idle) and idle[-1].expires_at > started
         connection = idle.pop() if ready else await self._connected(connect_timeout)
         response = Response(self, connection, None, connect_timeout)
         response.reused = ready or connection.used
-        response.connect = 0.0 if ready else self._time() - started
+        response.connect = 0.0 if ready else monotonic() - started
         connection.begin_streaming(response, head, body, length)
         self._replenish()
         return response
@@ -152,7 +152,7 @@ class Pool:
 
     def restore(self, connection: Connection, keep_alive: bytes | None) -> None:
         """Takes back a connection whose answer has been taken; `keep_alive` is the answer's header of that name."""
-        now = self._time()
+        now = monotonic()
         limit = self._tuning.idle_limit
         if keep_alive is not None:
             limit = min(limit, _timeout_of(keep_alive))
@@ -166,7 +166,7 @@ class Pool:
         """A connection is no longer good: it is not given out again, and replaced if it was a ready one."""
         if connection in self._idle:
             self._idle.remove(connection)
-            if not connection.used and self._time() - connection.born_at < self._tuning.retire_lead:
+            if not connection.used and monotonic() - connection.born_at < self._tuning.retire_lead:
                 self._slow_down()  # who accepts and closes would be dialled without end
             self._replenish()
 
@@ -184,7 +184,7 @@ class Pool:
             if not waiter.done():
                 waiter.set_result(connection)
                 return
-        if self._retired or connection.expires_at <= self._time():
+        if self._retired or connection.expires_at <= monotonic():
             connection.close()
         else:
             self._idle.append(connection)
@@ -212,7 +212,7 @@ class Pool:
         self._used = True
         self._all.add(connection)
         connection.owner = self
-        connection.expires_at = self._time() + min(self._tuning.idle_limit, self._tuning.max_age)
+        connection.expires_at = monotonic() + min(self._tuning.idle_limit, self._tuning.max_age)
         if waiter is not None and not waiter.done():
             waiter.set_result(connection)
         else:
@@ -228,13 +228,13 @@ class Pool:
 
     def _slow_down(self) -> None:
         self._backoff = min(BACKOFF_LONGEST, self._backoff * 2 or BACKOFF_FIRST)
-        self._dial_again_at = self._time() + self._backoff
+        self._dial_again_at = monotonic() + self._backoff
 
     def _replenish(self) -> None:
         """Dials in the background until `warm` connections are ready, or will be."""
-        if not self._used or self._retired or (self._backoff and self._time() < self._dial_again_at):
+        if not self._used or self._retired or (self._backoff and monotonic() < self._dial_again_at):
             return
-        lead = self._time() + self._tuning.retire_lead
+        lead = monotonic() + self._tuning.retire_lead
         ready = sum(connection.expires_at > lead for connection in self._idle) + self._spares
         for _ in range(self.warm - ready):
             self._spares += 1
@@ -242,7 +242,7 @@ class Pool:
 
     def sweep(self, names: "Names") -> None:
         """Retires what has aged or whose address has moved, and dials replacements first. Called once a second."""
-        now = self._time()
+        now = monotonic()
         soon = now + self._tuning.retire_lead
         names.refresh(self._dialer.host, self._dialer.port)
         known = names.known(self._dialer.host, self._dialer.port)

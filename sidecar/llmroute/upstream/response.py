@@ -1,6 +1,7 @@
 """What the caller holds: the answer to one request, from the moment the request is written."""
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
 from llmroute.errors import AttemptCancelled, AttemptError, StreamBroken
@@ -26,7 +27,7 @@ class Response:
     """The answer to one request. One coroutine reads it; timers and hang-ups call `abort` from outside.
 
     `reused`: a ready connection carried it. `connect`: seconds of DNS, TCP and TLS, 0.0 on a ready connection.
-    `written_at`, `headers_at` (None before the head), `last_byte_at` (0.0 before the first byte): loop.time().
+    `written_at`, `headers_at` (None before the head), `last_byte_at` (0.0 before the first byte): time.monotonic().
     `status` is 0, and `headers` (in their order, names in lower case) empty, until the head has come. What was
     decoded has lost its content-encoding and content-length. `complete`: nothing comes after what has been returned.
     """
@@ -231,13 +232,13 @@ class Response:
         self._connection = None
         self.stale = False
         self.reused = False
-        started = self._pool.loop.time()
+        started = monotonic()
         self._dial = self._pool.loop.create_future()
         try:
             self._connection = connection = await self._pool.dialled(self._dial, self._timeout)
         finally:
             self._dial = None
-        self.connect = self._pool.loop.time() - started
+        self.connect = monotonic() - started
         connection.begin(self, *self._request)
 
     def _decoded(self, decoder: Decoder, connection: Connection, limit: int) -> bytes:

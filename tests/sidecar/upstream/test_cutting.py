@@ -35,19 +35,15 @@ class _Transport(asyncio.Transport):
 
 
 def _parsed(pieces: Sequence[bytes]) -> tuple[int, list[tuple[bytes, bytes]], bytes, bool, bool]:
-    loop = asyncio.new_event_loop()
-    try:
-        connection = Connection(loop, "127.0.0.1")
-        connection.connection_made(_Transport())
-        response = Response(_Pool(), connection, (b"", b""), 1.0)  # type: ignore[arg-type]
-        connection.begin(response, b"POST / HTTP/1.1\r\n", b"")
-        for piece in pieces:
-            connection.data_received(piece)
-        body = b"".join(connection.chunks)
-        connection.chunks.clear()
-        return response.status, response.headers, body, response.complete, connection.reusable()
-    finally:
-        loop.close()
+    connection = Connection("127.0.0.1")
+    connection.connection_made(_Transport())
+    response = Response(_Pool(), connection, (b"", b""), 1.0)  # type: ignore[arg-type]
+    connection.begin(response, b"POST / HTTP/1.1\r\n", b"")
+    for piece in pieces:
+        connection.data_received(piece)
+    body = b"".join(connection.chunks)
+    connection.chunks.clear()
+    return response.status, response.headers, body, response.complete, connection.reusable()
 
 
 @settings(max_examples=200, deadline=None)
