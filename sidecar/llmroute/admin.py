@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from llmroute.inbound import Arrival
 from llmroute.relay import JSON, send_whole
 from llmroute.reload import Cell
 from llmroute.runtime import LiveRoute, LiveTarget
@@ -26,40 +27,40 @@ class Admin:
         self._cell = cell
         self._telemetry = telemetry
         self.draining = False
-        self._pages: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
+        self._pages: dict[str, Callable[[Arrival], Awaitable[web.StreamResponse]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
             "/status": self._status,
         }
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, arrival: Arrival) -> web.StreamResponse:
         """aiohttp's entry."""
-        page = self._pages.get(request.path)
+        page = self._pages.get(arrival.path)
         if page is None:
             known = " ".join(self._pages)
-            return await send_whole(request, 404, TEXT, b"", f"unknown path; known: {known}\n".encode())
-        if request.method not in ("GET", "HEAD"):
-            return await send_whole(request, 405, TEXT, b"allow: GET, HEAD\r\n", b"use GET\n", close=True)
-        return await page(request)
+            return await send_whole(arrival, 404, TEXT, b"", f"unknown path; known: {known}\n".encode())
+        if arrival.message.method not in ("GET", "HEAD"):
+            return await send_whole(arrival, 405, TEXT, b"allow: GET, HEAD\r\n", b"use GET\n", close=True)
+        return await page(arrival)
 
-    async def _livez(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await send_whole(request, 200, TEXT, b"", b"ok\n")
+    async def _livez(self, arrival: Arrival) -> web.StreamResponse:
+        return await send_whole(arrival, 200, TEXT, b"", b"ok\n")
 
-    async def _readyz(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _readyz(self, arrival: Arrival) -> web.StreamResponse:
         if self.draining:
-            return await send_whole(request, 503, TEXT, b"", b"draining\n")
-        return await send_whole(request, 200, TEXT, b"", f"ok {self._cell.runtime.revision}\n".encode())
+            return await send_whole(arrival, 503, TEXT, b"", b"draining\n")
+        return await send_whole(arrival, 200, TEXT, b"", f"ok {self._cell.runtime.revision}\n".encode())
 
-    async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await send_whole(request, 200, self._telemetry.content_type, b"", self._telemetry.exposition())
+    async def _metrics(self, arrival: Arrival) -> web.StreamResponse:
+        return await send_whole(arrival, 200, self._telemetry.content_type, b"", self._telemetry.exposition())
 
-    async def _status(self, request: web.BaseRequest) -> web.StreamResponse:
-        peer = request.remote
+    async def _status(self, arrival: Arrival) -> web.StreamResponse:
+        peer = arrival.as_aiohttps().remote
         if peer is None or not ipaddress.ip_address(peer).is_loopback:
-            return await send_whole(request, 403, TEXT, b"", b"/status is for loopback only\n")
+            return await send_whole(arrival, 403, TEXT, b"", b"/status is for loopback only\n")
         body = orjson.dumps(self.status(), option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
-        return await send_whole(request, 200, JSON, b"", body + b"\n")
+        return await send_whole(arrival, 200, JSON, b"", body + b"\n")
 
     def status(self) -> dict[str, Any]:
         """What this sidecar runs and what it has learned; no secrets."""

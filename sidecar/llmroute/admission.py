@@ -11,6 +11,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 
 from llmroute.buffers import Share
 from llmroute.errors import BadRequest, ForbiddenOrigin, RequestTimeout, TooLarge, WrongContentType
+from llmroute.inbound import Arrival
 from llmroute.request import NO_WISHES, Wishes
 from llmroute.settings import Settings
 from llmroute.spec import Duration
@@ -33,8 +34,12 @@ _KINDS: dict[bytes, tuple[int, bytes]] = {}
 _MAX_KINDS = 1024
 
 
+RawHeaders = tuple[tuple[bytes, bytes], ...]
+
+
 class Head(msgspec.Struct):
-    """What the header lines of a request say, sorted by what becomes of them."""
+    """What the header lines of a request say, sorted by what becomes of them. Not to be changed once it is made:
+    the next request of the connection may get the same one."""
 
     wishes: Wishes = NO_WISHES
     forward: bytes = b""
@@ -45,10 +50,31 @@ class Head(msgspec.Struct):
     speaks_anthropic: bool = False
     hop_by_hop: frozenset[bytes] = frozenset()
     """Headers that `connection` names: they are meant for us."""
+    lines: RawHeaders = ()
+    """All of them as they came."""
+    length_at: int = -1
+    """Where `content-length` stands among them; -1 where it does not."""
+    hashed: bytes | None = None
+
+    def __repr__(self) -> str:
+        return "<Head>"  # the app's key is in it
 
     def credential_hash(self) -> bytes:
         """Tells callers apart without keeping what they sent."""
-        return hashlib.sha256(b"\0".join(self.credentials)).digest() if self.credentials else b""
+        if self.hashed is None:
+            self.hashed = hashlib.sha256(b"\0".join(self.credentials)).digest() if self.credentials else b""
+        return self.hashed
+
+    def said_again(self, lines: RawHeaders) -> bool:
+        """Whether these are the same lines but for the length of the body, as SDKs send them time after time."""
+        at, ours = self.length_at, self.lines
+        return (
+            at >= 0
+            and len(lines) == len(ours)
+            and lines[:at] == ours[:at]
+            and lines[at + 1 :] == ours[at + 1 :]
+            and lines[at][0] == ours[at][0]
+        )
 
 
 def _kind(name: bytes) -> tuple[int, bytes]:
@@ -77,17 +103,24 @@ class Gate:
         self._last_host = b"localhost"
         """The last one that was admitted: apps call us by the same name each time."""
 
-    def admit(self, request: web.BaseRequest) -> Head:
+    def admit(self, arrival: Arrival) -> Head:
         """Raises ForbiddenOrigin and BadRequest."""
-        version = request.version
-        if version != HttpVersion11 and version != HttpVersion10:
+        message = arrival.message
+        version = message.version
+        if version is not HttpVersion11 and version != HttpVersion10:
             raise BadRequest(f"HTTP/{version.major}.{version.minor} is not spoken here; use HTTP/1.1")
-        head = Head()
+        connection, lines = arrival.connection, message.raw_headers
+        if connection.head is None or not connection.head.said_again(lines):
+            connection.head = self._sorted(lines)
+        return connection.head
+
+    def _sorted(self, lines: RawHeaders) -> Head:
+        head = Head(lines=lines)
         forward: list[bytes] = []
         dialect: list[bytes] = []
         ours: dict[str, str] | None = None
         host = None
-        for name, value in request.raw_headers:
+        for at, (name, value) in enumerate(lines):
             kind, lower = _KINDS.get(name) or _kind(name)
             if kind == _FORWARD:
                 forward += (lower, b": ", value, b"\r\n")
@@ -101,6 +134,8 @@ class Gate:
                     host = value
                 else:
                     self._read(head, lower, value)
+            elif lower == b"content-length":
+                head.length_at = at
         self._check_host(host)
         if head.hop_by_hop:
             forward = [
@@ -226,33 +261,35 @@ def read_wishes(headers: dict[str, str]) -> Wishes:
 
 def require_json(content_type: bytes) -> None:
     """Raises WrongContentType for a body that is declared as something else."""
+    if content_type == b"application/json":
+        return
     media_type = content_type.partition(b";")[0].strip().lower()
     if media_type and media_type != b"application/json" and not media_type.endswith(b"+json"):
         raise WrongContentType(f"the body must be application/json, not {media_type.decode('latin-1')[:100]!r}")
 
 
-async def read_body(request: web.BaseRequest, max_body: int, max_seconds: float, share: Share) -> bytes:
+async def read_body(arrival: Arrival, max_body: int, max_seconds: float, share: Share) -> bytes:
     """The whole body, its length taken from the buffers.
 
     Raises TooLarge, RequestTimeout, Overloaded, BadRequest. A body may take `max_seconds` and one more second for
     every BODY_RATE bytes, so that a drip ends.
     """
-    content = request.content
+    content = arrival.content
     if content.is_eof():
         body = content.read_nowait(-1)
         if len(body) > max_body:
             raise TooLarge(f"the body has more than {max_body} bytes (--max-body)")
         share.take(len(body))
         return body
-    declared = request.content_length
+    declared = arrival.as_aiohttps().content_length
     if declared is not None and declared > max_body:
         raise TooLarge(f"the body has {declared} bytes; the limit is {max_body} (--max-body)")
     taken = declared or 0
     share.take(taken)
-    await answer_expectation(request)
+    await answer_expectation(arrival)
     chunks: list[bytes] = []
     size = 0
-    async for chunk in arriving(request, max_seconds):
+    async for chunk in arriving(arrival, max_seconds):
         size += len(chunk)
         if size > max_body:
             raise TooLarge(f"the body has more than {max_body} bytes (--max-body)")
@@ -264,15 +301,15 @@ async def read_body(request: web.BaseRequest, max_body: int, max_seconds: float,
     return b"".join(chunks)
 
 
-async def answer_expectation(request: web.BaseRequest) -> None:
+async def answer_expectation(arrival: Arrival) -> None:
     """`Expect: 100-continue`: aiohttp's low-level server leaves the answer to us, and the client waits for it."""
-    if request.headers.get("expect", "").lower() == "100-continue" and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if arrival.message.headers.get("expect", "").lower() == "100-continue":
+        arrival.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-async def arriving(request: web.BaseRequest, max_seconds: float) -> AsyncIterator[bytes]:
+async def arriving(arrival: Arrival, max_seconds: float) -> AsyncIterator[bytes]:
     """The body's bytes as they come. Raises RequestTimeout and BadRequest."""
-    content = request.content
+    content = arrival.content
     loop = asyncio.get_running_loop()
     deadline = loop.time() + max_seconds
     while True:

@@ -19,7 +19,7 @@ from llmroute.cached import CachedVisit
 from llmroute.errors import Internal, MethodNotAllowed, NotFound, Rejected, RequestError
 from llmroute.exchange import Exchange
 from llmroute.health import RetryBudget
-from llmroute.inbound import Connection
+from llmroute.inbound import Arrival, Connection
 from llmroute.learning import Learner
 from llmroute.relay import EVENT_STREAM, JSON, Relay, line, send_whole, upstream_lines
 from llmroute.reload import Cell
@@ -49,15 +49,16 @@ class Proxy:
         self.buffers = BufferBudget(settings.max_buffer)
         self.retries = RetryBudget()
 
-    def handle(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+    def handle(self, arrival: Arrival) -> Awaitable[web.StreamResponse]:
         """aiohttp's entry: one Visit per request."""
-        return Visit(self, request).answer()
+        return Visit(self, arrival).answer()
 
 
 class Visit:
     """One request of an app. `answer()` is the way through; everything else is a stage of it."""
 
     __slots__ = (
+        "_arrival",
         "_arrived",
         "_attempts",
         "_cache",
@@ -68,7 +69,6 @@ class Visit:
         "_operation",
         "_overhead",
         "_proxy",
-        "_request",
         "_route",
         "_status",
         "_upload",
@@ -76,9 +76,9 @@ class Visit:
         "share",
     )
 
-    def __init__(self, proxy: Proxy, request: web.BaseRequest) -> None:
+    def __init__(self, proxy: Proxy, arrival: Arrival) -> None:
         self._proxy = proxy
-        self._request = request
+        self._arrival = arrival
         self._arrived = monotonic()
         self._head = Head()
         self._id = ""
@@ -115,16 +115,16 @@ class Visit:
             self._proxy.telemetry.request_ended(self._ended())
 
     async def _dispatch(self) -> web.StreamResponse:
-        request, proxy = self._request, self._proxy
-        path = request.path
+        arrival, proxy = self._arrival, self._proxy
+        path = arrival.path
         self._operation = operation = OPERATIONS.get(path)
         if operation is not None:
             self._dialect = operation.dialect
-        self._head = head = proxy.gate.admit(request)
+        self._head = head = proxy.gate.admit(arrival)
         self._id = head.request_id or f"{proxy.rng.getrandbits(128):032x}"
         if operation is not None:
-            if request.method != "POST":
-                raise MethodNotAllowed(f"{path} takes POST, not {request.method}")
+            if arrival.message.method != "POST":
+                raise MethodNotAllowed(f"{path} takes POST, not {arrival.message.method}")
             return await self._infer(operation)
         if head.speaks_anthropic:
             self._dialect = Dialect.ANTHROPIC
@@ -139,7 +139,7 @@ class Visit:
         proxy, head, settings = self._proxy, self._head, self._proxy.settings
         require_json(head.content_type)
         reading = monotonic()
-        body = await read_body(self._request, settings.max_body, settings.body_timeout, self.share)
+        body = await read_body(self._arrival, settings.max_body, settings.body_timeout, self.share)
         self._upload = monotonic() - reading
         peek = dialects.peek(operation, body)
         self._route = route = proxy.cell.runtime.route_for(peek.model)
@@ -191,7 +191,7 @@ class Visit:
                 tee(first)
             return await self._send(200, JSON, headers, first)
         content_type = EVENT_STREAM if wanted.stream else JSON
-        return await Relay(self._request, exchange, tee, goes_on).run(content_type, headers, first)
+        return await Relay(self._arrival, exchange, tee, goes_on).run(content_type, headers, first)
 
     def _headers(self, exchange: Exchange) -> bytes:
         """Our own header lines and those of the target that the app may see."""
@@ -236,9 +236,7 @@ class Visit:
     @property
     def connection(self) -> Connection:
         """The app's connection."""
-        protocol = self._request.protocol
-        assert isinstance(protocol, Connection)
-        return protocol
+        return self._arrival.connection
 
     @property
     def attempts(self) -> Attempts | None:
@@ -260,8 +258,8 @@ class Visit:
         return await self._send(200, JSON, line(b"x-request-id", self._id.encode()), msgspec.json.encode(explained))
 
     async def _models(self, path: str) -> web.StreamResponse:
-        if self._request.method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(f"{path} takes GET, not {self._request.method}")
+        if self._arrival.message.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(f"{path} takes GET, not {self._arrival.message.method}")
         runtime = self._proxy.cell.runtime
         if path == MODELS:
             body = dialects.model_list(self._dialect, sorted(runtime.models))
@@ -274,14 +272,14 @@ class Visit:
     async def _pass_through(self) -> web.StreamResponse:
         """Other paths of the API: streamed unmodified to one target, without retry, cache or learning."""
         runtime = self._proxy.cell.runtime
-        route, target = passthrough.choose_target(runtime, self._dialect, self._request.path)
+        route, target = passthrough.choose_target(runtime, self._dialect, self._arrival.path)
         self._route = route
-        self._status, sent = await passthrough.relay(self._request, self._head, target, route, self._proxy.settings)
+        self._status, sent = await passthrough.relay(self._arrival, self._head, target, route, self._proxy.settings)
         return sent
 
     async def _send(self, status: int, content_type: bytes, headers: bytes, body: bytes) -> web.StreamResponse:
         self._status = status
-        return await send_whole(self._request, status, content_type, headers, body)
+        return await send_whole(self._arrival, status, content_type, headers, body)
 
     async def _refuse(self, error: RequestError) -> web.StreamResponse:
         """An error made by us: marked as such, in the caller's dialect, and not to be retried by the SDK, because
@@ -301,8 +299,8 @@ class Visit:
         self._status = status
         body = dialects.error_body(self._dialect, error)
         # A body that was not read would be taken for the next request.
-        close = not self._request.content.is_eof()
-        return await send_whole(self._request, status, JSON, headers.encode(), body, close=close)
+        close = not self._arrival.content.is_eof()
+        return await send_whole(self._arrival, status, JSON, headers.encode(), body, close=close)
 
     def _ended(self) -> RequestEnded:
         """For telemetry."""

@@ -5,12 +5,19 @@ import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from llmroute.errors import ConfigError
+
+if TYPE_CHECKING:
+    from llmroute.admission import Head
 
 KEEP_ALIVE = 75.0
 """Seconds that an idle connection of an app is kept: longer than the SDKs' pools keep theirs (5 to 60 s), so that
@@ -18,7 +25,93 @@ it is the app that closes, and no request meets a closing connection."""
 MAX_HEADER = 16 * 1024
 """Bytes of one header line: long enough for the longest tokens and trace headers seen."""
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+class Arrival:
+    """One request, from the moment when its head has been parsed.
+
+    Takes the place of aiohttp's own request, which costs more to make and to ask than a small request may cost in all;
+    `as_aiohttps` makes one for the rare questions. `_task`, `_finish` and `_cancel` are what aiohttp's server asks of a
+    request.
+    """
+
+    __slots__ = ("_task", "_writer", "connection", "content", "message")
+
+    def __init__(
+        self,
+        message: RawRequestMessage,
+        content: StreamReader,
+        connection: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> None:
+        self.message = message
+        """What the parser read: method, path, version, headers."""
+        self.content = content
+        """The body."""
+        self.connection = cast(Connection, connection)
+        self._writer = writer
+        self._task = task
+
+    @property
+    def path(self) -> str:
+        """The path alone, unquoted."""
+        raw = self.message.path
+        plain = raw.startswith("/") and "%" not in raw and "?" not in raw and "#" not in raw
+        return raw if plain else self.message.url.path
+
+    def as_aiohttps(self) -> web.BaseRequest:
+        """The same request in aiohttp's terms."""
+        connection = self.connection
+        loop = asyncio.get_running_loop()
+        return web.BaseRequest(self.message, self.content, connection, self._writer, self._task, loop)
+
+    def write(self, out: bytes) -> bool:
+        """Hand bytes to the app's connection. True: it can take no more for now, await `drained`.
+
+        Raises ConnectionError if the app has hung up.
+        """
+        connection = self.connection
+        transport = connection.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the app has hung up")
+        transport.write(out)
+        return connection.writing_paused
+
+    async def drained(self) -> None:
+        """Until the connection can take more. Raises ConnectionError."""
+        await self._writer.drain()
+
+    def _finish(self) -> None:
+        """Nothing is left to tidy."""
+
+    def _cancel(self, error: BaseException) -> None:
+        """The app has hung up: its body will not come."""
+        self.content.set_exception(error)
+
+
+class Sent(web.StreamResponse):
+    """What a handler returns once the answer is written: tells aiohttp's server whether the connection goes on."""
+
+    def __init__(self, keep_alive: bool) -> None:
+        super().__init__()
+        self._stays = keep_alive
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether the connection may serve another request."""
+        return self._stays
+
+    async def prepare(self, request: web.BaseRequest) -> Any:
+        """Nothing is left to do."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to do."""
+
+
+SENT = Sent(keep_alive=True)
+SENT_AND_CLOSE = Sent(keep_alive=False)
+
+Handler = Callable[[Arrival], Awaitable[web.StreamResponse]]
 
 
 class Connection(RequestHandler):
@@ -28,24 +121,31 @@ class Connection(RequestHandler):
     once, unless others wait for the same answer (`goes_on`); errors that say what is wrong and no more.
     """
 
-    __slots__ = ("_head_timer", "_header_timeout", "goes_on")
+    __slots__ = ("_head_timer", "_header_timeout", "goes_on", "head")
 
     def __init__(self, manager: "AppServer", header_timeout: float, **options: Any) -> None:
         super().__init__(manager, **options)
         self._header_timeout = header_timeout
         self._head_timer: asyncio.TimerHandle | None = None
         self.goes_on: Callable[[], bool] | None = None
+        self.head: Head | None = None
+        """What was made of the last request's head; for the Gate."""
 
     def data_received(self, data: bytes) -> None:
         """Parse; a head that is still incomplete starts the clock."""
         before = self._request_count
-        super().data_received(data)
+        _parse(self, data)
         if self._request_count != before:
             if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
         elif self._head_timer is None and self._awaits_head():
             self._head_timer = self._loop.call_later(self._header_timeout, self._head_late, before)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp calls this for every body that was read, and parses again: for nothing unless reading had paused."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def _awaits_head(self) -> bool:
         idle = self._waiter is not None or self._request_count == 0
@@ -75,27 +175,32 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """A request that could not be parsed, before its path is known; nothing of aiohttp's own pages."""
-        reason = message or "the request could not be parsed"
-        answer = web.Response(
-            status=status if 400 <= status < 500 else 500,
-            text=f"{reason.splitlines()[0][:200]}\n" if status < 500 else "internal error\n",
-            headers={"x-llmroute-error": "invalid_request" if status < 500 else "internal", "x-should-retry": "false"},
-        )
-        answer.force_close()
-        return answer
+        reason = (message or "the request could not be parsed").splitlines()[0][:200]
+        if self.transport is not None:
+            self.transport.write(_plain(status, reason) if 400 <= status < 500 else _plain(500, "internal error"))
+        return SENT_AND_CLOSE
+
+
+_parse = RequestHandler.data_received
+_CODES = {408: "request_timeout", 500: "internal"}
 
 
 def _plain(status: int, text: str) -> bytes:
-    head = f"HTTP/1.1 {status} Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
-    body = text + "\n"
-    return f"{head}x-llmroute-error: request_timeout\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+    """An answer to what could not be read as a request."""
+    body = f"{text}\n".encode("utf-8", "replace")
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+        f"connection: close\r\nx-llmroute-error: {_CODES.get(status, 'invalid_request')}\r\nx-should-retry: false\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 class AppServer(web.Server):
     """Makes a Connection for each accepted socket."""
 
     def __init__(self, handler: Handler, header_timeout: float) -> None:
-        super().__init__(handler)
+        super().__init__(cast(Any, handler), request_factory=cast(Any, Arrival))
         self._header_timeout = header_timeout
 
     def __call__(self) -> Connection:

@@ -7,7 +7,8 @@ from aiohttp import web
 
 from llmroute.admission import Head, answer_expectation, arriving
 from llmroute.errors import AttemptError, NotFound, TotalTimeout, Unsupported
-from llmroute.relay import SENT_AND_CLOSE, Pipe, line, send_bodiless, upstream_lines
+from llmroute.inbound import SENT_AND_CLOSE, Arrival
+from llmroute.relay import Pipe, line, send_bodiless, upstream_lines
 from llmroute.request import Dialect, Operation
 from llmroute.runtime import LiveRoute, LiveTarget, Runtime
 from llmroute.settings import Settings
@@ -37,18 +38,18 @@ def choose_target(runtime: Runtime, dialect: Dialect, path: str) -> tuple[LiveRo
 
 
 async def relay(
-    request: web.BaseRequest, head: Head, target: LiveTarget, route: LiveRoute, settings: Settings
+    arrival: Arrival, head: Head, target: LiveTarget, route: LiveRoute, settings: Settings
 ) -> tuple[int, web.StreamResponse]:
     """One attempt, bytes in and bytes out as they come. Returns the target's status and what aiohttp wants.
 
     Raises AttemptError leaves and NotFound before the answer has begun; after that a break closes the connection.
     """
-    timeouts, path = route.declared.spec.failover.timeouts, _path(request)
-    await answer_expectation(request)
-    lines = target.passthrough_head(request.method, path, _header_lines(request, head))
+    timeouts, path = route.declared.spec.failover.timeouts, _path(arrival)
+    await answer_expectation(arrival)
+    lines = target.passthrough_head(arrival.message.method, path, _header_lines(arrival, head))
     pool, within = target.pool, timeouts.connect
-    if request.body_exists:
-        body = arriving(request, settings.body_timeout)
+    if arrival.as_aiohttps().body_exists:
+        body = arriving(arrival, settings.body_timeout)
         response = await pool.send_streaming(lines, body, connect_timeout=within)
     else:
         response = await pool.send(lines, b"", connect_timeout=within)
@@ -58,13 +59,13 @@ async def relay(
                 await response.head()
         except TimeoutError:
             raise TotalTimeout(f"{target.name} did not answer within {timeouts.total:g} s") from None
-        return response.status, await _relay_answer(request, response, timeouts.between_tokens)
+        return response.status, await _relay_answer(arrival, response, timeouts.between_tokens)
     finally:
         response.release()
 
 
-def _header_lines(request: web.BaseRequest, head: Head) -> bytes:
-    lines = head.forward + head.dialect
+def _header_lines(arrival: Arrival, head: Head) -> bytes:
+    lines, request = head.forward + head.dialect, arrival.as_aiohttps()
     if head.content_type:
         lines += line(b"content-type", head.content_type)
     if request.body_exists:
@@ -76,21 +77,21 @@ def _header_lines(request: web.BaseRequest, head: Head) -> bytes:
     return lines
 
 
-def _path(request: web.BaseRequest) -> str:
+def _path(arrival: Arrival) -> str:
     """Path and query as the app wrote them. Raises NotFound for a path that leads elsewhere: our key goes with it."""
-    raw = request.raw_path
+    raw = arrival.message.path
     if not raw.startswith("/"):  # the absolute form, meant for forward proxies
-        raw = request.rel_url.raw_path_qs
+        raw = arrival.as_aiohttps().rel_url.raw_path_qs
     if ".." in unquote(raw.partition("?")[0]).replace("\\", "/").split("/"):
         raise NotFound("a path with .. is not passed through")
     return raw
 
 
-async def _relay_answer(request: web.BaseRequest, response: Response, silence: float) -> web.StreamResponse:
+async def _relay_answer(arrival: Arrival, response: Response, silence: float) -> web.StreamResponse:
     content_type = response.header(b"content-type") or b"application/octet-stream"
-    if request.method == "HEAD" or response.status in (204, 304):
-        return await send_bodiless(request, response.status, content_type, upstream_lines(response.headers))
-    pipe = Pipe(request)
+    if arrival.message.method == "HEAD" or response.status in (204, 304):
+        return await send_bodiless(arrival, response.status, content_type, upstream_lines(response.headers))
+    pipe = Pipe(arrival)
     pipe.begin(response.status, content_type, upstream_lines(response.headers))
     try:
         while True:

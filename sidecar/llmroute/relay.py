@@ -1,20 +1,19 @@
 """Bytes to the app: heads, one write per read, back-pressure, honest endings.
 
 aiohttp's server parses requests and keeps connections; its response classes are not used, because building and
-serialising their header maps costs more than all our own work on a small answer. What is written here goes through
-`request.writer`, which drains when the app reads slowly.
+serialising their header maps costs more than all our own work on a small answer.
 """
 
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from time import monotonic
-from typing import Any
 
 from aiohttp import HttpVersion11, web
 
 from llmroute import dialects
 from llmroute.errors import AttemptError
 from llmroute.exchange import Exchange
+from llmroute.inbound import SENT, SENT_AND_CLOSE, Arrival
 from llmroute.request import Outcome
 
 JSON = b"application/json"
@@ -24,29 +23,6 @@ _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-class Sent(web.StreamResponse):
-    """What a handler returns once the answer is written: tells aiohttp's server whether the connection goes on."""
-
-    def __init__(self, keep_alive: bool) -> None:
-        super().__init__()
-        self._stays = keep_alive
-
-    @property
-    def keep_alive(self) -> bool | None:
-        """Whether the connection may serve another request."""
-        return self._stays
-
-    async def prepare(self, request: web.BaseRequest) -> Any:
-        """Nothing is left to do."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to do."""
-
-
-SENT = Sent(keep_alive=True)
-SENT_AND_CLOSE = Sent(keep_alive=False)
-
-
 def line(name: bytes, value: bytes) -> bytes:
     """One header line; line ends in the value, which no honest peer sends, become spaces."""
     if b"\n" in value or b"\r" in value:
@@ -54,56 +30,56 @@ def line(name: bytes, value: bytes) -> bytes:
     return b"%b: %b\r\n" % (name, value)
 
 
-def _head(request: web.BaseRequest, status: int, headers: bytes, closing: bool) -> bytes:
+def _head(arrival: Arrival, status: int, headers: bytes, closing: bool) -> bytes:
     start = _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
     if closing:
         return b"%b%bconnection: close\r\n" % (start, headers)
-    if request.version < HttpVersion11:
+    version = arrival.message.version
+    if version is not HttpVersion11 and version < HttpVersion11:
         return b"%b%bconnection: keep-alive\r\n" % (start, headers)
     return start + headers
 
 
 async def send_whole(
-    request: web.BaseRequest, status: int, content_type: bytes, headers: bytes, body: bytes, *, close: bool = False
+    arrival: Arrival, status: int, content_type: bytes, headers: bytes, body: bytes, *, close: bool = False
 ) -> web.StreamResponse:
     """A complete answer in one write. `headers` are whole lines."""
-    closing = close or not request.keep_alive
-    head = _head(request, status, headers, closing)
+    message = arrival.message
+    closing = close or message.should_close
+    head = _head(arrival, status, headers, closing)
     length = len(body)
-    if request.method == "HEAD":
+    if message.method == "HEAD":
         body = b""
-    await request.writer.write(
-        b"%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (head, content_type, length, body)
-    )
+    if arrival.write(b"%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (head, content_type, length, body)):
+        await arrival.drained()
     return SENT_AND_CLOSE if closing else SENT
 
 
-async def send_bodiless(
-    request: web.BaseRequest, status: int, content_type: bytes, headers: bytes
-) -> web.StreamResponse:
+async def send_bodiless(arrival: Arrival, status: int, content_type: bytes, headers: bytes) -> web.StreamResponse:
     """An answer that has no body by its nature, to HEAD or with 204: any framing would be taken for the next answer."""
-    closing = not request.keep_alive
-    head = _head(request, status, headers, closing)
-    await request.writer.write(b"%bcontent-type: %b\r\n\r\n" % (head, content_type))
+    closing = arrival.message.should_close
+    head = _head(arrival, status, headers, closing)
+    if arrival.write(b"%bcontent-type: %b\r\n\r\n" % (head, content_type)):
+        await arrival.drained()
     return SENT_AND_CLOSE if closing else SENT
 
 
 class Pipe:
     """An answer written piece by piece: chunked, or ended by close for an HTTP/1.0 client."""
 
-    __slots__ = ("_chunked", "_closing", "_head", "_request", "_writer")
+    __slots__ = ("_arrival", "_chunked", "_closing", "_head")
 
-    def __init__(self, request: web.BaseRequest) -> None:
-        self._request = request
-        self._writer = request.writer
-        self._chunked = request.version >= HttpVersion11
-        self._closing = not self._chunked or not request.keep_alive or not request.content.is_eof()
+    def __init__(self, arrival: Arrival) -> None:
+        message = arrival.message
+        self._arrival = arrival
+        self._chunked = message.version >= HttpVersion11
+        self._closing = not self._chunked or message.should_close or not arrival.content.is_eof()
         self._head = b""
 
     def begin(self, status: int, content_type: bytes, headers: bytes) -> None:
         """The head; it leaves with the first piece."""
         framing = b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n"
-        head = _head(self._request, status, headers, self._closing)
+        head = _head(self._arrival, status, headers, self._closing)
         self._head = b"%bcontent-type: %b\r\n%b" % (head, content_type, framing)
 
     async def write(self, piece: bytes, *, last: bool = False) -> None:
@@ -116,8 +92,8 @@ class Pipe:
         if self._head:
             out = self._head + out
             self._head = b""
-        if out:
-            await self._writer.write(out)
+        if out and self._arrival.write(out):
+            await self._arrival.drained()
 
     def ended(self) -> web.StreamResponse:
         """What the handler returns after the last piece."""
@@ -135,12 +111,12 @@ class Relay:
 
     def __init__(
         self,
-        request: web.BaseRequest,
+        arrival: Arrival,
         exchange: Exchange,
         tee: Callable[[bytes], None] | None = None,
         goes_on: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._pipe = Pipe(request)
+        self._pipe = Pipe(arrival)
         self._exchange = exchange
         self._tee = tee
         self._goes_on = goes_on

@@ -8,8 +8,6 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
-from aiohttp import web
-
 from llmroute import __version__
 from llmroute.admin import Admin
 from llmroute.handlers import Proxy
@@ -65,9 +63,8 @@ async def sidecar(settings: Settings, files: Sequence[Path], rng: Random) -> Asy
         proxy = Proxy(settings, cell, Learner(telemetry), telemetry, rng)
         app_server = AppServer(proxy.handle, settings.header_timeout)
         admin = Admin(cell, telemetry)
-        admin_listeners, admin_port = await listen(
-            web.Server(admin.handle, access_log=None), settings.admin_host, settings.admin_port
-        )
+        admin_server = AppServer(admin.handle, settings.header_timeout)
+        admin_listeners, admin_port = await listen(admin_server, settings.admin_host, settings.admin_port)
         for listener in admin_listeners:
             stack.callback(listener.close)
         app_listeners, app_port = await listen(app_server, settings.listen_host, settings.listen_port)
