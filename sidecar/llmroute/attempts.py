@@ -12,10 +12,10 @@ from llmroute.errors import AttemptError, ClientError, DeadlineExceeded, NoCandi
 from llmroute.exchange import Exchange
 from llmroute.health import RetryBudget
 from llmroute.learning import Learner
+from llmroute.patience import EARLY
 from llmroute.request import Decision, InferenceRequest, Outcome
 from llmroute.routing import choose
 from llmroute.runtime import LiveRoute
-
 
 PAUSE = 0.1
 """Seconds, times the attempts so far, before a target is asked once more by the same request."""
@@ -123,7 +123,7 @@ class Attempts:
     def _may_go_on(self, exchange: Exchange, error: AttemptError, now: float) -> bool:
         """Whether another attempt is allowed. Raises DeadlineExceeded if the app's own deadline has passed."""
         request, failure = self._request, exchange.failure
-        if request.deadline is not None and now >= request.deadline:
+        if request.deadline is not None and now >= request.deadline - EARLY:
             raise DeadlineExceeded("the deadline given by x-llmroute-max-latency has passed") from error
         if failure is not None and not failure.failover:
             return False

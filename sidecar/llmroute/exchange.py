@@ -202,7 +202,7 @@ class Exchange:
             async with asyncio.timeout(within):
                 await self.target.slots.acquire()
         except TimeoutError:
-            if self.request.deadline is not None and monotonic() >= self.request.deadline:
+            if within < self._timeouts.total:
                 raise DeadlineExceeded("the deadline given by x-llmroute-max-latency passed in the queue") from None
             raise Overloaded(f"no slot at {self.target.name} came free within {within:g} s", retry_after=1.0) from None
 

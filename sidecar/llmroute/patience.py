@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 AFTER_END = 1.0
 """Seconds that a stream may stay open behind its end mark: its connection is worth keeping, but not worth a wait."""
 
+EARLY = 0.002
+"""Seconds that a timer may fire before its time: uvloop's count whole milliseconds."""
+
 
 class Patience:
     """The one timer of an attempt. Its deadline moves on with the answer; the timer itself is set anew only when it
@@ -83,7 +86,7 @@ class Patience:
         """Whether the app's own deadline ended a wait that began at `since`, before the route's limits did: no fault of
         the target."""
         deadline, now = self._request.deadline, monotonic()
-        if deadline is None or now < deadline:
+        if deadline is None or now < deadline - EARLY:
             return False
         if isinstance(error, ConnectTimeout):
             return now - since < self._timeouts.connect

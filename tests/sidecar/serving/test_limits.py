@@ -162,7 +162,7 @@ async def test_the_queue_for_a_slot_is_not_endless() -> None:
 async def test_retries_stay_within_their_budget() -> None:
     """Everything fails, so every request would like to be repeated. None of them was in flight at an ejection."""
     failing = [provider(name, faults=[Status(status=500)]) for name in ("east", "west", "north")]
-    async with world(*failing, failover={"maxAttempts": 5}) as here:
+    async with world(*failing, failover={"maxAttempts": 3}) as here:
         for _ in range(150):
             await here.chat()
 
