@@ -24,8 +24,7 @@ async def draining(process: Process) -> None:
     raise AssertionError("never drains")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_it_serves_until_it_is_told_to_stop_and_then_lets_streams_end(number: signal.Signals) -> None:
+async def test_it_serves_until_it_is_told_to_stop_and_then_lets_streams_end() -> None:
     async with world(provider("east", tokens_per_second=Speed(median=40))) as here, serving(here.file) as process:
         port = await process.port("serving")
         async with connected(port) as app, connected(port) as idle:
@@ -34,7 +33,7 @@ async def test_it_serves_until_it_is_told_to_stop_and_then_lets_streams_end(numb
             app.ask(CHAT, chat(stream=True))
             status, _ = await app.head()
             body = await app.chunk()
-            process.signal(number)
+            process.signal(signal.SIGTERM)
             await draining(process)
             assert await idle.closed(), "nothing is in flight there"
             with pytest.raises(ConnectionRefusedError):
@@ -58,7 +57,7 @@ async def test_a_drain_does_not_last_for_ever() -> None:
     ):
         app.ask(CHAT, chat(stream=True))
         await app.head()
-        process.signal(signal.SIGTERM)
+        process.signal(signal.SIGINT)
         assert await process.ended() == (0, "")
 
 
@@ -107,7 +106,6 @@ async def refused(*arguments: str | Path) -> str:
         code, told = await process.ended()
         assert code == 2, told
         assert "Traceback" not in told
-        assert process.lines == [] or process.log
         return told
 
 
@@ -115,25 +113,30 @@ async def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         async with world(provider("east")) as here:
-            for arguments in (("--listen", address, "--admin", "127.0.0.1:0"), ("--admin", address)):
-                assert f"cannot listen on {address}" in await refused(here.file, *arguments)
+            free = ("--admin", "127.0.0.1:0")
+            for told in await asyncio.gather(
+                refused(here.file, "--listen", address, *free), refused(here.file, "--admin", address)
+            ):
+                assert f"cannot listen on {address}" in told
 
 
-async def test_a_file_that_is_missing_or_wrong_is_named_with_the_line(tmp_path: Path) -> None:
-    assert "nowhere.yaml: cannot be read: No such file" in await refused(tmp_path / "nowhere.yaml")
-    wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(
+async def test_files_that_are_missing_or_wrong_are_named_with_the_line(tmp_path: Path) -> None:
+    wrong, good, empty = tmp_path / "wrong.yaml", tmp_path / "good.yaml", tmp_path / "empty.pem"
+    route = (
         "apiVersion: llmroute.dev/v1alpha1\nkind: LLMRoute\nmetadata: {name: a}\n"
-        "spec:\n  targets:\n  - {name: east, provider: openai, model: m}\n  - name: east\n    provider: opnai\n"
+        "spec:\n  targets:\n  - {name: east, provider: openai, model: m}\n"
     )
-    told = await refused(wrong)
-    assert f"{wrong}:8: spec.targets[1].provider" in told
-    assert "did you mean" in told or "openai" in told
-
-
-async def test_a_certificate_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    async with world(provider("east")) as here:
-        assert "nowhere.pem" in await refused(here.file, "--ca-file", tmp_path / "nowhere.pem")
-        empty = tmp_path / "empty.pem"
-        empty.write_text("no certificate")
-        assert "empty.pem" in await refused(here.file, "--ca-file", empty)
+    good.write_text(route)
+    wrong.write_text(route + "  - name: east\n    provider: opnai\n")
+    empty.write_text("no certificate")
+    missing, mistaken, unfound, unreadable = await asyncio.gather(
+        refused(tmp_path / "nowhere.yaml"),
+        refused(wrong),
+        refused(good, "--ca-file", tmp_path / "nowhere.pem"),
+        refused(good, "--ca-file", empty),
+    )
+    assert "nowhere.yaml: cannot be read: No such file" in missing
+    assert f"{wrong}:8: spec.targets[1].provider" in mistaken
+    assert "openai" in mistaken
+    assert "nowhere.pem" in unfound
+    assert "empty.pem" in unreadable
