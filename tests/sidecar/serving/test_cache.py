@@ -304,7 +304,8 @@ async def test_followers_of_a_stream_may_want_a_body() -> None:
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 async def test_after_a_failure_the_followers_go_alone(stream: bool) -> None:
-    async with world(provider("east", faults=[Status(status=500, delay=Duration(0.05))]), cache={}) as here:
+    east = provider("east", faults=[Status(status=500, delay=Duration(0.05))])
+    async with world(east, cache={}, failover={"maxAttempts": 1}) as here:
         answers = await asyncio.gather(*await started(here, 4, stream=stream))
 
         assert {answer.status for answer in answers} == {502}
@@ -373,7 +374,8 @@ async def test_a_follower_that_leaves_disturbs_nobody() -> None:
 
 @pytest.mark.parametrize("fault", [Status(status=500), Status(status=422)], ids=["target's", "app's"])
 async def test_a_connection_goes_on_after_an_error_with_the_cache_on(fault: Fault) -> None:
-    async with world(provider("east", faults=[fault]), cache={}) as here, here.app() as app:
+    once = {"maxAttempts": 1}
+    async with world(provider("east", faults=[fault]), cache={}, failover=once) as here, here.app() as app:
         for _ in range(3):
             app.ask(CHAT, chat())
             answer = await app.answer()

@@ -14,7 +14,8 @@ async def eject(here: World, *names: str) -> None:
     for name in names:
         await here.told(name, Status(status=500))
     for _ in range(20):
-        await asyncio.gather(*(here.chat(headers={"x-llmroute-target": name}) for name in names))
+        wishes = [{"x-llmroute-target": name, "x-llmroute-max-latency": "50ms"} for name in names]
+        await asyncio.gather(*(here.chat(headers=wish) for wish in wishes))
         states = [(await here.target_status(name))["state"] for name in names]
         if set(states) == {"ejected"}:
             return

@@ -14,7 +14,8 @@ from llmroute import errors, handlers
 from llmroute.errors import RequestError
 from llmroute.simulator.spec import BlackHole, Duration, Malformed, Refused, Stall, Status
 
-IMPATIENT = {"timeouts": {"connect": "40ms", "firstToken": "40ms", "total": "40ms", "betweenTokens": "40ms"}}
+ONCE = {"maxAttempts": 1}
+IMPATIENT = ONCE | {"timeouts": {"connect": "40ms", "firstToken": "40ms", "total": "40ms", "betweenTokens": "40ms"}}
 
 
 class Caller:
@@ -108,7 +109,7 @@ async def deadline_exceeded(caller: Caller) -> Answer:
 
 
 async def connect_failed(caller: Caller) -> Answer:
-    async with world(provider("east", faults=[Refused()])) as here:
+    async with world(provider("east", faults=[Refused()]), failover=ONCE) as here:
         return await caller.ask(here)
 
 
@@ -126,7 +127,7 @@ def deaf() -> Iterator[str]:
 
 async def connect_timeout(caller: Caller) -> Answer:
     with deaf() as url:
-        async with world(elsewhere("east", url), failover=IMPATIENT | {"maxAttempts": 1}) as here:
+        async with world(elsewhere("east", url), failover=IMPATIENT) as here:
             return await caller.ask(here)
 
 
@@ -146,19 +147,19 @@ async def total_timeout(caller: Caller) -> Answer:
 
 
 async def rejected(caller: Caller) -> Answer:
-    async with world(provider("east", faults=[Status(status=500)])) as here:
+    async with world(provider("east", faults=[Status(status=500)]), failover=ONCE) as here:
         return await caller.ask(here)
 
 
 async def stream_broken(caller: Caller) -> Answer:
-    async with world(provider("east", faults=[Malformed()])) as here:
+    async with world(provider("east", faults=[Malformed()]), failover=ONCE) as here:
         return await caller.ask(here)
 
 
 async def credential_missing(caller: Caller) -> Answer:
     """Only a key that vanishes between choice and sending gets as far as this."""
     east = provider("east", faults=[BlackHole()], target=own_key())
-    async with world(east, keys={"OWN_KEY": "k"}) as here:
+    async with world(east, keys={"OWN_KEY": "k"}, failover=ONCE) as here:
         live = here.target("east")
         with pytest.MonkeyPatch.context() as vanished:
             vanished.setattr(live.credential, "_line", None)
