@@ -1,6 +1,7 @@
 """One request through the cache: a hit, a follower of an identical request, or a leader that fills the cache."""
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -10,11 +11,13 @@ from llmroute.cache import Entry, Seat, Store, cache_key
 from llmroute.cache.store import LARGEST_SHARE
 from llmroute.errors import Overloaded
 from llmroute.relay import EVENT_STREAM, JSON
-from llmroute.request import InferenceRequest, Outcome
+from llmroute.request import InferenceRequest
 from llmroute.runtime import LiveRoute
 
 if TYPE_CHECKING:
     from llmroute.handlers import Visit
+
+_STREAM_TYPE, _JSON_TYPE = EVENT_STREAM.decode(), JSON.decode()
 
 
 class CachedVisit:
@@ -32,7 +35,7 @@ class CachedVisit:
         self._pieces: list[bytes] = []
         self._size = 0
 
-    async def answer(self, now: float) -> web.StreamResponse:
+    async def answer(self) -> web.StreamResponse:
         """From the cache if it is there, else from whoever fetches the same already, else from a target."""
         visit, wanted, route, wishes = self._visit, self._wanted, self._route, self._wanted.wishes
         if wishes.no_store:
@@ -41,16 +44,20 @@ class CachedVisit:
         self._key = key = cache_key(route.namespace, route.name, wanted, isolate_by)
         if wishes.refresh:
             return await self._fetch()
-        entry = self._cache.get(key, now)
+        entry = self._cache.get(key, monotonic())
         if entry is not None:
             return await self._serve(entry, "hit")
         self._seat = seat = route.flights.join(key)
         try:
             if seat.leads:
-                return await self._lead(seat)
+                self._take_the_lead(seat)
+                return await self._fetch()
             entry = await seat.entry()
             return await self._fetch() if entry is None else await self._serve(entry, "coalesced")
         finally:
+            if seat.leads:
+                visit.connection.goes_on = None
+                seat.fail()  # unless it was published: who waits goes alone, and the work is not cancelled at its end
             seat.leave()
 
     async def _serve(self, entry: Entry, how: str) -> web.StreamResponse:
@@ -61,18 +68,12 @@ class CachedVisit:
             return await self._fetch()
         return await self._visit.from_cache(entry, body, how)
 
-    async def _lead(self, seat: Seat) -> web.StreamResponse:
+    def _take_the_lead(self, seat: Seat) -> None:
         """Fetch for all who wait. If our app hangs up while others wait, the work goes on until the last one leaves."""
         task = asyncio.current_task()
         assert task is not None
         seat.carry(task)
-        connection = self._visit.connection
-        connection.goes_on = self._others_wait
-        try:
-            return await self._fetch()
-        finally:
-            connection.goes_on = None
-            seat.fail()  # unless it was published: who waits goes alone, and the work is not cancelled at its own end
+        self._visit.connection.goes_on = self._others_wait
 
     def _others_wait(self) -> bool:
         """Asked when our app has hung up."""
@@ -108,13 +109,13 @@ class CachedVisit:
         """Store and share a complete success; anything else is a failure to those who wait."""
         exchange = self._visit.attempts.exchange if self._visit.attempts is not None else None
         observation = exchange.observation if exchange is not None else None
-        if exchange is None or observation is None or observation.outcome is not Outcome.OK or not self._pieces:
+        if exchange is None or observation is None or not observation.outcome.is_ok or not self._pieces:
             return
         stream = self._wanted.stream
         entry = Entry(
             body=b"".join(self._pieces),
             stream=stream,
-            content_type=(EVENT_STREAM if stream else JSON).decode(),
+            content_type=_STREAM_TYPE if stream else _JSON_TYPE,
             target=exchange.target.name,
             usage=observation.usage,
             stored_at=observation.at,

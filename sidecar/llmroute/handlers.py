@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from itertools import count
 from random import Random
 from time import monotonic
 
@@ -21,7 +22,8 @@ from llmroute.exchange import Exchange
 from llmroute.health import RetryBudget
 from llmroute.inbound import Arrival, Connection
 from llmroute.learning import Learner
-from llmroute.relay import EVENT_STREAM, JSON, Relay, line, send_whole, upstream_lines
+from llmroute.lines import identified, line, measured, routed, upstream_lines
+from llmroute.relay import EVENT_STREAM, JSON, Relay, send_whole
 from llmroute.reload import Cell
 from llmroute.request import Dialect, InferenceRequest, Observation, Operation, RequestEnded
 from llmroute.routing import choose, explain
@@ -29,6 +31,7 @@ from llmroute.runtime import LiveRoute
 from llmroute.settings import Settings
 from llmroute.telemetry import Telemetry
 
+_OPENAI, _ANTHROPIC, _COUNT_TOKENS = Dialect.OPENAI, Dialect.ANTHROPIC, Operation.COUNT_TOKENS
 OPERATIONS = {operation.path: operation for operation in Operation}
 MODELS = "/v1/models"
 HUNG_UP = 499
@@ -48,6 +51,11 @@ class Proxy:
         self.gate = Gate(settings)
         self.buffers = BufferBudget(settings.max_buffer)
         self.retries = RetryBudget()
+        self._ids = count(rng.getrandbits(127))
+
+    def new_id(self) -> str:
+        """A request id: 32 hexadecimal digits, from a random beginning upwards."""
+        return next(self._ids).to_bytes(16, "big").hex()
 
     def handle(self, arrival: Arrival) -> Awaitable[web.StreamResponse]:
         """aiohttp's entry: one Visit per request."""
@@ -83,7 +91,7 @@ class Visit:
         self._head = Head()
         self._id = ""
         self._operation: Operation | None = None
-        self._dialect = Dialect.OPENAI
+        self._dialect = _OPENAI
         self._route: LiveRoute | None = None
         self._wanted: InferenceRequest | None = None
         self._attempts: Attempts | None = None
@@ -114,24 +122,24 @@ class Visit:
             self.share.give_all()
             self._proxy.telemetry.request_ended(self._ended())
 
-    async def _dispatch(self) -> web.StreamResponse:
+    def _dispatch(self) -> Awaitable[web.StreamResponse]:
         arrival, proxy = self._arrival, self._proxy
         path = arrival.path
         self._operation = operation = OPERATIONS.get(path)
         if operation is not None:
             self._dialect = operation.dialect
         self._head = head = proxy.gate.admit(arrival)
-        self._id = head.request_id or f"{proxy.rng.getrandbits(128):032x}"
+        self._id = head.request_id or proxy.new_id()
         if operation is not None:
             if arrival.message.method != "POST":
                 raise MethodNotAllowed(f"{path} takes POST, not {arrival.message.method}")
-            return await self._infer(operation)
+            return self._infer(operation)
         if head.speaks_anthropic:
-            self._dialect = Dialect.ANTHROPIC
+            self._dialect = _ANTHROPIC
         if path == MODELS or path.startswith(MODELS + "/"):
-            return await self._models(path)
+            return self._models(path)
         if path.startswith("/v1/"):
-            return await self._pass_through()
+            return self._pass_through()
         raise NotFound(f"unknown path {path[:200]!r}; the API is below /v1/")
 
     async def _infer(self, operation: Operation) -> web.StreamResponse:
@@ -158,11 +166,11 @@ class Visit:
         )
         if wishes.dry_run:
             return await self._explain(wanted, route)
-        if operation is Operation.COUNT_TOKENS and not route.speaks(Dialect.ANTHROPIC):
+        if operation is _COUNT_TOKENS and not route.speaks(_ANTHROPIC):
             estimate = dialects.estimate_input_tokens(wanted)
             return await self._send(200, JSON, line(b"x-llmroute-estimate", b"true"), estimate)
-        if route.cache is not None and not peek.stateful and operation is not Operation.COUNT_TOKENS:
-            return await CachedVisit(self, wanted, route, route.cache).answer(monotonic())
+        if route.cache is not None and not peek.stateful and operation is not _COUNT_TOKENS:
+            return await CachedVisit(self, wanted, route, route.cache).answer()
         return await self.from_target(wanted, route)
 
     async def from_target(
@@ -201,14 +209,15 @@ class Visit:
         for failed in attempts.failed:
             waited += failed.elapsed
         self._overhead = overhead = max(0.0, monotonic() - self._arrived - waited)
-        cache = f"x-llmroute-cache: {self._cache}\r\n" if self._cache else ""
-        theirs = exchange.target.profile.dialect is Dialect.ANTHROPIC  # its answers carry a request-id themselves
-        ours = (
-            f"{self._id_lines(named=theirs)}x-llmroute-target: {exchange.target.name}\r\n"
-            f"x-llmroute-reason: {attempts.decision.reason}\r\nx-llmroute-attempts: {attempts.trail}\r\n"
-            f"x-llmroute-overhead-ms: {overhead * 1000:.2f}\r\n{cache}"
+        by_target = exchange.target.profile.dialect is _ANTHROPIC  # its answers carry a request-id themselves
+        return b"".join(
+            (
+                identified(self._id, self._dialect, by_target=by_target),
+                routed(exchange.target.name, attempts.decision.reason, attempts.trail),
+                measured(overhead, self._cache),
+                upstream_lines(response.headers),
+            )
         )
-        return ours.encode() + upstream_lines(response.headers)
 
     async def from_cache(self, entry: Entry, body: bytes, how: str) -> web.StreamResponse:
         """Serve a kept answer; `body` is what the app gets of it."""
@@ -216,18 +225,8 @@ class Visit:
         assert wanted is not None
         self._cache = how
         self._overhead = max(0.0, monotonic() - self._arrived - self._upload)
-        headers = (
-            f"{self._id_lines()}x-llmroute-target: {entry.target}\r\nx-llmroute-reason: cache\r\n"
-            f"x-llmroute-overhead-ms: {self._overhead * 1000:.2f}\r\nx-llmroute-cache: {how}\r\n"
-        )
-        return await self._send(200, EVENT_STREAM if wanted.stream else JSON, headers.encode(), body)
-
-    def _id_lines(self, *, named: bool = False) -> str:
-        """Our request id; Anthropic's SDK reads it by another name, unless the target's own is passed on."""
-        lines = f"x-request-id: {self._id}\r\n"
-        if self._dialect is Dialect.ANTHROPIC and not named:
-            lines += f"request-id: {self._id}\r\n"
-        return lines
+        headers = identified(self._id, self._dialect) + routed(entry.target, "cache") + measured(self._overhead, how)
+        return await self._send(200, EVENT_STREAM if wanted.stream else JSON, headers, body)
 
     def note_cache(self, how: str) -> None:
         """What the cache had to say: hit, miss or coalesced."""
@@ -285,11 +284,11 @@ class Visit:
         """An error made by us: marked as such, in the caller's dialect, and not to be retried by the SDK, because
         what could be retried has been."""
         self._error = error.code
-        self._id = self._id or f"{self._proxy.rng.getrandbits(128):032x}"
+        self._id = self._id or self._proxy.new_id()
         status = error.status
         if isinstance(error, Rejected) and error.upstream_status == 429:
             status = 429
-        headers = f"{self._id_lines()}x-llmroute-error: {error.code}\r\nx-should-retry: false\r\n"
+        headers = f"x-llmroute-error: {error.code}\r\nx-should-retry: false\r\n"
         if error.retry_after is not None:
             headers += f"retry-after: {max(1, math.ceil(error.retry_after))}\r\n"
         if isinstance(error, MethodNotAllowed):
@@ -300,7 +299,8 @@ class Visit:
         body = dialects.error_body(self._dialect, error)
         # A body that was not read would be taken for the next request.
         close = not self._arrival.content.is_eof()
-        return await send_whole(self._arrival, status, JSON, headers.encode(), body, close=close)
+        lines = identified(self._id, self._dialect) + headers.encode()
+        return await send_whole(self._arrival, status, JSON, lines, body, close=close)
 
     def _ended(self) -> RequestEnded:
         """For telemetry."""

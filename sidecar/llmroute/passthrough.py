@@ -8,7 +8,8 @@ from aiohttp import web
 from llmroute.admission import Head, answer_expectation, arriving
 from llmroute.errors import AttemptError, NotFound, TotalTimeout, Unsupported
 from llmroute.inbound import SENT_AND_CLOSE, Arrival
-from llmroute.relay import Pipe, line, send_bodiless, upstream_lines
+from llmroute.lines import line, upstream_lines
+from llmroute.relay import Pipe, send_bodiless
 from llmroute.request import Dialect, Operation
 from llmroute.runtime import LiveRoute, LiveTarget, Runtime
 from llmroute.settings import Settings

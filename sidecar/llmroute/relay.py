@@ -4,7 +4,7 @@ aiohttp's server parses requests and keeps connections; its response classes are
 serialising their header maps costs more than all our own work on a small answer.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from http import HTTPStatus
 from time import monotonic
 
@@ -21,13 +21,6 @@ EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 _LAST_CHUNK = b"0\r\n\r\n"
-
-
-def line(name: bytes, value: bytes) -> bytes:
-    """One header line; line ends in the value, which no honest peer sends, become spaces."""
-    if b"\n" in value or b"\r" in value:
-        value = value.replace(b"\r", b" ").replace(b"\n", b" ")
-    return b"%b: %b\r\n" % (name, value)
 
 
 def _head(arrival: Arrival, status: int, headers: bytes, closing: bool) -> bytes:
@@ -160,38 +153,3 @@ class Relay:
         if inference.stream:
             event = dialects.error_event(inference.operation.dialect, inference.operation, error)
             await self._write(event, last=True)
-
-
-_KEPT = frozenset(
-    b"retry-after request-id openai-processing-ms openai-version anthropic-organization-id cf-ray".split()
-)
-_KEPT_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
-_SHOWN_AS: dict[bytes, bytes] = {}
-"""Header names of targets seen so far → what the app sees them as, empty for nothing; bounded, since targets choose
-the names."""
-_MAX_NAMES = 1024
-
-
-def upstream_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The target's header lines that the app may see: request ids, rate limits, retry-after.
-
-    `x-request-id` is ours on the way to the app; the target's own becomes `x-upstream-request-id`.
-    """
-    lines = b""
-    for name, value in headers:
-        shown = _SHOWN_AS.get(name)
-        if shown is None:
-            shown = _shown_as(name)
-        if shown:
-            lines += line(shown, value)
-    return lines
-
-
-def _shown_as(name: bytes) -> bytes:
-    lower = name.lower()
-    shown = lower if lower in _KEPT or lower.startswith(_KEPT_PREFIXES) else b""
-    if lower == b"x-request-id":
-        shown = b"x-upstream-request-id"
-    if len(_SHOWN_AS) < _MAX_NAMES:
-        _SHOWN_AS[name] = shown
-    return shown

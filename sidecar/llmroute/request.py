@@ -35,6 +35,8 @@ class Operation(Enum):
         self.dialect = dialect
         self.otel_name = otel_name
 
+    __hash__ = object.__hash__  # Enum's own is a Python function
+
 
 class Wishes(msgspec.Struct, frozen=True):
     """What the app's `x-llmroute-*` headers ask for; None where it said nothing. Durations in seconds."""
@@ -113,7 +115,8 @@ _BLAMELESS = frozenset({"ok", "client-error", "context-too-long", "cancelled"})
 class Outcome(StrEnum):
     """How an attempt ended; a metric label and a word of `x-llmroute-attempts`.
 
-    What is asked of it for each request stands in plain attributes: `Outcome.OK` and `.value` are Python functions.
+    What is asked of it for each request stands in plain attributes: `.value` is a Python function, and to reach
+    `Outcome.OK` takes ten times as long as to reach a name of a module.
     """
 
     OK = "ok"

@@ -1,7 +1,6 @@
 """Identical requests that are under way at the same time share one answer."""
 
 import asyncio
-from collections.abc import Callable
 
 from llmroute.cache.store import Entry
 
@@ -9,7 +8,7 @@ from llmroute.cache.store import Entry
 class _Flight:
     """One answer on its way, and all who wait for it."""
 
-    __slots__ = ("cancel", "done", "entry", "key", "seats", "under_way")
+    __slots__ = ("done", "entry", "key", "seats", "under_way", "watched", "work")
 
     def __init__(self, key: bytes, under_way: "dict[bytes, _Flight]") -> None:
         self.key = key
@@ -17,7 +16,14 @@ class _Flight:
         self.seats: set[Seat] = set()
         self.entry: Entry | None = None
         self.done = False
-        self.cancel: Callable[[], object] | None = None
+        self.work: asyncio.Task[object] | None = None
+        self.watched = False
+
+    def watch(self) -> None:
+        """Somebody waits for the work: its end without an answer must not be missed."""
+        if self.work is not None and not self.watched:
+            self.watched = True
+            self.work.add_done_callback(lambda _: self.land(None))
 
     def land(self, entry: Entry | None) -> None:
         if self.done:
@@ -61,8 +67,10 @@ class Seat:
 
         The task is cancelled when the last seat is left; if it ends without `publish`, the flight has failed.
         """
-        self._flight.cancel = work.cancel
-        work.add_done_callback(lambda _: self.fail())
+        flight = self._flight
+        flight.work = work
+        if len(flight.seats) > 1:
+            flight.watch()
 
     def publish(self, entry: Entry) -> None:
         """Give the complete answer to all who wait. What comes after the first `publish` or `fail` is ignored."""
@@ -78,12 +86,12 @@ class Seat:
         flight.seats.discard(self)
         if flight.done:
             return
-        if flight.cancel is None:
+        if flight.work is None:
             if self.leads:
                 self.fail()
         elif not flight.seats:
             self.fail()
-            flight.cancel()
+            flight.work.cancel()
 
 
 class SingleFlight:
@@ -103,6 +111,8 @@ class SingleFlight:
         leads = flight is None
         if flight is None:
             flight = self._under_way[key] = _Flight(key, self._under_way)
+        else:
+            flight.watch()
         seat = Seat(flight, leads)
         flight.seats.add(seat)
         return seat

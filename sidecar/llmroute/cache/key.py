@@ -22,15 +22,10 @@ def cache_key(namespace: str, route: str, request: InferenceRequest, isolate_by:
     API, and the body. Not in the key: whether the app wants a stream, since a kept answer can be served as either.
     """
     wishes = request.wishes
-    callers = (
-        namespace,
-        route,
-        request.operation.label,
-        wishes.tenant if "tenant" in isolate_by else None,
-        request.credential_hash if "credential" in isolate_by else None,
-        request.dialect_headers,
-        None if wishes is NO_WISHES else _steering(wishes),
-    )
+    tenant = wishes.tenant if "tenant" in isolate_by else None
+    credential = request.credential_hash if "credential" in isolate_by else None
+    asked = None if wishes is NO_WISHES else _steering(wishes)
+    callers = (namespace, route, request.operation.label, tenant, credential, request.dialect_headers, asked)
     # repr, not JSON: headers may hold bytes that are no valid text, and it ends where the body begins.
     return blake2b(repr(callers).encode() + canonical(request.body), digest_size=KEY_SIZE).digest()
 

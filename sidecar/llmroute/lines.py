@@ -1,0 +1,76 @@
+"""Header lines of answers, as bytes: our own, and those of a target's that the app may see."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from llmroute.request import Dialect
+
+_ANTHROPIC = Dialect.ANTHROPIC
+_KEPT = frozenset(
+    b"retry-after request-id openai-processing-ms openai-version anthropic-organization-id cf-ray".split()
+)
+_KEPT_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
+_SHOWN_AS: dict[bytes, bytes] = {}
+"""Header names of targets seen so far → how the app's line begins, empty for nothing; bounded, since targets choose
+the names."""
+_MAX_NAMES = 1024
+
+
+def line(name: bytes, value: bytes) -> bytes:
+    """One header line; line ends in the value, which no honest peer sends, become spaces."""
+    if b"\n" in value or b"\r" in value:
+        value = value.replace(b"\r", b" ").replace(b"\n", b" ")
+    return b"%b: %b\r\n" % (name, value)
+
+
+def identified(request_id: str, dialect: Dialect, *, by_target: bool = False) -> bytes:
+    """Our request id; Anthropic's SDK reads it by another name, unless it reads the target's own there."""
+    name = request_id.encode()
+    if dialect is _ANTHROPIC and not by_target:
+        return b"x-request-id: %b\r\nrequest-id: %b\r\n" % (name, name)
+    return b"x-request-id: %b\r\n" % name
+
+
+@lru_cache(maxsize=1024)
+def routed(target: str, reason: str, attempts: str = "") -> bytes:
+    """Who answers, and why."""
+    lines = f"x-llmroute-target: {target}\r\nx-llmroute-reason: {reason}\r\n"
+    if attempts:
+        lines += f"x-llmroute-attempts: {attempts}\r\n"
+    return lines.encode()
+
+
+def measured(overhead: float, cache: str) -> bytes:
+    """Seconds that the sidecar added, shown as milliseconds, and what the cache had to say."""
+    if cache:
+        return b"x-llmroute-overhead-ms: %.2f\r\nx-llmroute-cache: %b\r\n" % (overhead * 1e3, cache.encode())
+    return b"x-llmroute-overhead-ms: %.2f\r\n" % (overhead * 1e3)
+
+
+def upstream_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The target's header lines that the app may see: request ids, rate limits, retry-after.
+
+    `x-request-id` is ours on the way to the app; the target's own becomes `x-upstream-request-id`.
+    """
+    pieces: list[bytes] = []
+    for name, value in headers:
+        shown = _SHOWN_AS.get(name)
+        if shown is None:
+            shown = _shown_as(name)
+        if shown:
+            pieces += (shown, value, b"\r\n")
+    lines = b"".join(pieces)
+    if 3 * lines.count(b"\n") == 3 * lines.count(b"\r") == len(pieces):
+        return lines
+    # A value with a line end in it, which no honest target sends.
+    return b"".join([line(pieces[at][:-2], pieces[at + 1]) for at in range(0, len(pieces), 3)])
+
+
+def _shown_as(name: bytes) -> bytes:
+    lower = name.lower()
+    shown = lower + b": " if lower in _KEPT or lower.startswith(_KEPT_PREFIXES) else b""
+    if lower == b"x-request-id":
+        shown = b"x-upstream-request-id: "
+    if len(_SHOWN_AS) < _MAX_NAMES:
+        _SHOWN_AS[name] = shown
+    return shown
