@@ -15,7 +15,7 @@ from llmroute.learning import Learner
 from llmroute.patience import EARLY
 from llmroute.request import Decision, InferenceRequest, Outcome
 from llmroute.routing import choose
-from llmroute.runtime import LiveRoute
+from llmroute.runtime import LiveRoute, LiveTarget
 
 PAUSE = 0.1
 """Seconds, times the attempts so far, before a target is asked once more by the same request."""
@@ -83,11 +83,14 @@ class Attempts:
         last: AttemptError | None = None
         while True:
             try:
-                exchange = self._next(monotonic())
+                target, body = self._pick(monotonic())
             except NoCandidate:
                 if last is None:
                     raise
                 raise last from None  # what a target said tells the app more
+            if any(target is failed.target for failed in self.failed):
+                await asyncio.sleep(PAUSE * len(self.failed) * self._rng.uniform(0.5, 1.0))
+            exchange = self._attempt(target, body)
             try:
                 return await exchange.start()
             except AttemptError as error:
@@ -99,25 +102,25 @@ class Attempts:
                     self._ask = msgspec.structs.replace(self._ask, window_above=window)
                 if not self._may_go_on(exchange, error, monotonic()):
                     raise
-            if len(self.failed) >= len(self._route.targets):  # nobody is left who was not asked: give them a moment
-                await asyncio.sleep(PAUSE * len(self.failed) * self._rng.uniform(0.5, 1.0))
 
-    def _next(self, now: float) -> Exchange:
-        """The next attempt. A target is asked whether it can express the request when it is picked, not before:
-        for one of the other dialect the answer takes a whole translation."""
-        request, route, failed = self._request, self._route, self.failed
-        tried = [exchange.target.name for exchange in failed]
+    def _pick(self, now: float) -> tuple[LiveTarget, bytes]:
+        """The next target, and the request as it wants it. A target is asked whether it can express the request when
+        it is picked, not before: for one of the other dialect the answer takes a whole translation."""
+        request, route = self._request, self._route
+        tried = [exchange.target.name for exchange in self.failed]
         while True:
             self.decision = decision = choose(route.candidates, self._ask, now, self._rng, tried)
             target = route.targets[decision.target]
             try:
-                body = dialects.encode(request, target.profile, target.spec)
-                break
+                return target, dialects.encode(request, target.profile, target.spec)
             except ClientError as error:
                 self._ask = route.ask_without(self._ask, target.profile, error.param or "body")
-        timeouts = route.declared.spec.failover.timeouts
-        self.exchange = exchange = Exchange(request, target, body, timeouts, self._share, self._learner)
-        self._learner.chosen(exchange, decision, failed)
+
+    def _attempt(self, target: LiveTarget, body: bytes) -> Exchange:
+        timeouts = self._route.declared.spec.failover.timeouts
+        self.exchange = exchange = Exchange(self._request, target, body, timeouts, self._share, self._learner)
+        assert self.decision is not None
+        self._learner.chosen(exchange, self.decision, self.failed)
         return exchange
 
     def _may_go_on(self, exchange: Exchange, error: AttemptError, now: float) -> bool:

@@ -24,7 +24,7 @@ from llmroute.simulator.spec import (
     Ttft,
 )
 
-SLOWLY = Ttft(median=Duration(0.1))
+SLOWLY = Ttft(median=Duration(0.2))
 
 
 def how(answer: Answer) -> str:

@@ -10,7 +10,7 @@ from tests.world import elsewhere, provider, world
 from llmroute import patience
 from llmroute.simulator.spec import ErrorEvent, Fault, Malformed, Reset, Speed, Stall, Truncate
 
-SHORT = {"timeouts": {"betweenTokens": "100ms"}}
+SHORT = {"timeouts": {"betweenTokens": "150ms"}}
 
 BREAKS: dict[str, tuple[Fault, str]] = {
     "stall": (Stall(after_tokens=3), "between-tokens-timeout"),
@@ -29,7 +29,8 @@ async def test_a_stream_that_breaks_after_content_ends_with_an_error_event(
     fault: Fault, outcome: str, app: str, to: str
 ) -> None:
     east = provider("east", dialect=to, faults=[fault], tokens_per_second=Speed(median=500))
-    async with world(east, provider("west"), failover=SHORT) as here:
+    failover = SHORT if isinstance(fault, Stall) else {}
+    async with world(east, provider("west"), failover=failover) as here:
         async with here.app() as connection:
             ask = "/v1/chat/completions" if app == "openai" else "/v1/messages"
             body = {"model": "chat", "max_tokens": 50, "stream": True, "messages": [{"role": "user", "content": "hi"}]}

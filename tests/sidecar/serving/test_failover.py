@@ -7,7 +7,7 @@ import ssl
 import pytest
 import trustme
 from tests.sidecar.serving.scripted import Call, scripted
-from tests.world import SURFACES, elsewhere, provider, world
+from tests.world import SURFACES, chat, elsewhere, provider, world
 
 from llmroute.simulator.spec import (
     BlackHole,
@@ -22,7 +22,7 @@ from llmroute.simulator.spec import (
     Truncate,
 )
 
-IMPATIENT = {"timeouts": {"connect": "500ms", "firstToken": "100ms", "betweenTokens": "100ms", "total": "150ms"}}
+IMPATIENT = {"timeouts": {"connect": "500ms", "firstToken": "150ms", "betweenTokens": "150ms", "total": "150ms"}}
 
 BEFORE_CONTENT: dict[str, tuple[Fault, str]] = {
     "refused": (Refused(), "connect-failed"),
@@ -62,9 +62,9 @@ CASES += [pytest.param(False, *case, id=f"whole, {name}") for name, case in WHOL
 async def test_whatever_fails_before_content_is_answered_by_the_next_target(
     stream: bool, fault: Fault, outcome: str, dialect: str
 ) -> None:
-    async with world(
-        provider("east", faults=[fault], dialect=dialect), provider("west", dialect=dialect), failover=IMPATIENT
-    ) as here:
+    failover = IMPATIENT if "timeout" in outcome else {}
+    east, west = provider("east", faults=[fault], dialect=dialect), provider("west", dialect=dialect)
+    async with world(east, west, failover=failover) as here:
         ask = here.chat if dialect == "openai" else here.message
         answer = await ask(stream=stream)
 
@@ -124,6 +124,18 @@ async def test_a_single_target_is_asked_again() -> None:
 
         assert answer.attempts == "east:server-error, east:server-error"
         assert here.requests("east") == 2
+
+
+async def test_an_app_that_hangs_up_in_the_pause_before_a_target_is_asked_again_is_forgotten() -> None:
+    async with world(provider("east", faults=[Status(status=500)])) as here:
+        async with here.app() as app:
+            app.ask("/v1/chat/completions", chat())
+            await here.arrived("east")
+            app.hang_up()
+        await here.settled()
+        metrics = await here.metrics()
+        assert metrics.sum("llmroute_attempts_total") == here.requests("east")
+        assert metrics.sum("llmroute_selections_total") == here.requests("east")
 
 
 async def test_fallback_targets_are_last_and_in_their_order() -> None:

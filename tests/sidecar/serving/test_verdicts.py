@@ -7,6 +7,7 @@ import pytest
 from tests.sidecar.serving.scripted import Call, completion, scripted
 from tests.world import elsewhere, own_key, provider, world
 
+from llmroute import attempts
 from llmroute.simulator.spec import ContextTooLong, CreditTooLow, Fault, Status
 
 SAID = b'{"error":{"message":"temperature: must be below 2","type":"invalid_request_error","param":"temperature"}}'
@@ -109,6 +110,12 @@ async def test_a_prompt_that_cannot_fit_is_not_sent_to_a_window_too_small() -> N
     ) as here:
         answer = await here.chat("word " * 1000)
         assert answer.attempts == "west:ok"
+
+
+async def test_a_verdict_that_nobody_else_can_change_is_told_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "PAUSE", 60.0)
+    async with world(provider("east", faults=[ContextTooLong()])) as here:
+        assert (await here.chat()).status == 400
 
 
 ACCOUNT: dict[str, tuple[Fault, str]] = {
