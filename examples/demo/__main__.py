@@ -46,11 +46,10 @@ async def _run(console: Console, seconds: float) -> int:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    console.print("Starting simulated providers and a sidecar, loading the SDKs ...", highlight=False)
     async with stage() as running:
+        _introduce(console, running)
         from examples.demo.traffic import Traffic  # seconds, for two SDKs: not before the first words
 
-        _introduce(console, running)
         ledger = Ledger()
         play = Play(running, ledger, seconds)
         traffic = Traffic(running, ledger, play, Random(SEED))
@@ -69,8 +68,9 @@ def _introduce(console: Console, running: Stage) -> None:
     for port, taken in running.moved.items():
         console.print(f"Port {port} is in use: {taken} instead.", highlight=False)
     console.print(
-        f"Four simulated providers and a sidecar are running; the app calls {running.app_url}/v1\n"
-        f"Look on with: curl {running.admin_url}/status\n",
+        "Four simulated providers and a sidecar are running.\n"
+        f"The app calls {running.app_url}/v1; see also {running.admin_url}/status\n"
+        "Loading the SDKs ...\n",
         highlight=False,
     )
 

@@ -14,7 +14,7 @@ RESETS = 2.0
 """Seconds for which a dying provider still takes connections and resets them; then it refuses them."""
 SECONDS = 70.0
 """Length of the whole play, unless told otherwise."""
-FAST = 14.0
+FAST = 12.0
 """The same for the impatient."""
 SHORTEST = 8.0
 """Seconds; shorter, and trouble begins before anything was learned."""
@@ -58,7 +58,7 @@ class Play:
 
     async def calm(self) -> str:
         """Nothing happens."""
-        return "nobody knows yet who is fast: LLMRoute tries them, and learns"
+        return "nobody knows yet who is fast: LLMRoute tries, and learns"
 
     async def brown_out(self) -> str:
         """The most used one becomes slow."""
@@ -72,17 +72,17 @@ class Play:
         self.killed = self._busiest()
         death = [{"type": "reset"}, {"type": "refused", "t0": RESETS}]
         await self._tell(self.killed, {"faults": death})
-        return f"{self.killed}, which took over, dies: it resets and then refuses connections"
+        return f"{self.killed}, which took over, dies: resets, then refuses"
 
     async def relieve(self) -> str:
         """The slow one is fast again."""
         await self._tell(self.slowed, {"clear": True})
-        return f"{self.slowed} is fast again, and LLMRoute has to find that out by itself"
+        return f"{self.slowed} is fast again: LLMRoute has to find out"
 
     async def revive(self) -> str:
         """The dead one is back."""
         await self._tell(self.killed, {"clear": True})
-        return f"{self.killed} takes connections again, and gets a trial once its time out is over"
+        return f"{self.killed} is back, and on trial once its time out is over"
 
     async def _tell(self, name: str, command: dict[str, Any]) -> None:
         bystander = next(each for each in self._stage.providers if each.name not in (name, self.slowed, self.killed))

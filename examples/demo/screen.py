@@ -26,7 +26,8 @@ async def show(console: Console, stage: Stage, play: Play, ledger: Ledger) -> No
 async def _live(console: Console, stage: Stage, play: Play, ledger: Ledger) -> None:
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while not play.over.is_set():
-            live.update(picture(Moment(play, ledger, await stage.status(), monotonic())), refresh=True)
+            moment = Moment(play, ledger, await stage.status(), monotonic())
+            live.update(picture(moment, console.width), refresh=True)
             await asyncio.sleep(REDRAWN_EVERY)
 
 

@@ -38,8 +38,9 @@ def summary(play: Play, ledger: Ledger) -> RenderableType:
             pairs[call.asked].append((through[call.ask.number], call))
     return Group(
         Text.assemble(
-            ("\nWhat it was worth. ", "bold"), f"{len(through)} streams were sent twice: through LLMRoute, and at the "
-            "same moment\nstraight to each provider. Milliseconds to the first token, half of the streams / 95 of 100:",
+            ("\nWhat it was worth. ", "bold"),
+            f"{len(through)} streams were sent twice: through LLMRoute, and at the same moment straight to each "
+            "provider. First token in milliseconds, p50/p95:",
         ),
         Text(),
         _waits(list(through.values()), pairs),
@@ -49,7 +50,7 @@ def summary(play: Play, ledger: Ledger) -> RenderableType:
         _shares(play, ledger),
         Text(),
         _app(play, ledger),
-    )  # fmt: skip
+    )
 
 
 def compare(pairs: Sequence[Pair]) -> Saved:
@@ -65,7 +66,7 @@ def compare(pairs: Sequence[Pair]) -> Saved:
 
 
 def _waits(through: list[Call], pairs: dict[str, list[Pair]]) -> RenderableType:
-    table = _table("first token", *(act.name for act in ACTS), "all", "failed")
+    table = _table("first token", *(act.name for act in ACTS), "all")
     table.add_row("LLMRoute", *_by_act(through), style="bold")
     for name, both in pairs.items():
         table.add_row(f"always {name}", *_by_act([direct for _, direct in both]))
@@ -74,12 +75,12 @@ def _waits(through: list[Call], pairs: dict[str, list[Pair]]) -> RenderableType:
 
 def _by_act(calls: list[Call]) -> list[str]:
     acts = [[call for call in calls if call.ask.act == number] for number in range(len(ACTS))]
-    return [*(_milliseconds(waits(each)) for each in (*acts, calls)), str(sum(bool(call.error) for call in calls))]
+    return [_milliseconds(waits(each)) for each in (*acts, calls)]
 
 
 def _milliseconds(seconds: list[float]) -> str:
     middle, high = percentile(seconds, 50), percentile(seconds, 95)
-    return "-" if middle is None or high is None else f"{middle * 1000:.0f} / {high * 1000:4.0f}"
+    return "-" if middle is None or high is None else f"{middle * 1000:.0f}/{high * 1000:4.0f}"
 
 
 def _savings(pairs: dict[str, list[Pair]]) -> RenderableType:
@@ -92,7 +93,7 @@ def _savings(pairs: dict[str, list[Pair]]) -> RenderableType:
 
 
 def _shares(play: Play, ledger: Ledger) -> RenderableType:
-    remarks = {play.slowed: "slow: brownout, outage", play.killed: "dead: outage, recovery"}
+    remarks = {play.slowed: "slow: acts 2-3", play.killed: "dead: acts 3-4"}
     table = _table("who answered", *(act.name for act in ACTS), "")
     acts = [share(ledger.app(act=number)) for number in range(len(ACTS))]
     for name in play.providers:
@@ -108,9 +109,9 @@ def _app(play: Play, ledger: Ledger) -> RenderableType:
     trials = sum(attempt.startswith(f"{play.killed}:") for attempt in _attempts(dead))
     errors = ledger.errors
     told = Text.assemble(
-        f"The app made {len(app)} calls: {kinds['stream'] + kinds['whole']} with the OpenAI SDK "
-        f"({kinds['stream']} of them streams), {kinds['anthropic']} streams with Anthropic's.\n"
-        f"{failed} attempts failed at providers, {trials} of them at {play.killed} while it was dead. ",
+        f"The app made {len(app)} calls: {kinds['stream']} streams and {kinds['whole']} others with the OpenAI SDK, "
+        f"{kinds['anthropic']} streams with Anthropic's. "
+        f"{failed} attempts failed at providers, {trials} of them at {play.killed} while it was dead.\n",
         (f"The app saw {len(errors)} errors.", "bold red" if errors else "bold green"),
     )
     for error, count in Counter(call.error for call in errors).most_common(MOST_ERRORS):
@@ -126,5 +127,5 @@ def _table(first: str, *headers: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column(first, min_width=12)
     for header in headers:
-        table.add_column(header, justify="right" if header else "left", min_width=10 if header else 0)
+        table.add_column(header, justify="right" if header else "left", min_width=8 if header else 0)
     return table

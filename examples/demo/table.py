@@ -1,7 +1,7 @@
 """One picture of a moment: targets, latest decisions, the act. Only the terminal's own colours, and those that can be
 read on dark and on light alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from examples.demo.acts import ACTS, Play
@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 WIDTH = 100
-"""Columns; narrower terminals fold it."""
+"""Columns of a terminal that shows everything; narrower ones, down to 80, lack some of the table's."""
 BAR = 10
 STATES = {"healthy": "green", "probation": "magenta", "limited": "magenta", "ejected": "bold red"}
-KINDS = {"stream": "OpenAI SDK, stream", "whole": "OpenAI SDK, whole", "anthropic": "Anthropic SDK, stream"}
+KINDS = {"stream": "OpenAI, stream", "whole": "OpenAI, whole", "anthropic": "Anthropic, stream"}
 LATEST = 3
 """Decisions shown of each sort."""
 
@@ -28,9 +28,47 @@ class Moment(NamedTuple):
     now: float
 
 
-def picture(moment: Moment) -> RenderableType:
-    """Everything, for a terminal that is redrawn."""
-    return Group(_heading(moment.play), Text(), _targets(moment), Text(), _decisions(moment), Text(), _app(moment))
+class Column(NamedTuple):
+    """A column of a table; `optional`: only where there is room."""
+
+    header: str
+    width: int
+    justify: JustifyMethod = "left"
+    optional: bool = False
+
+
+TARGETS = (
+    Column("target\n", 6),
+    Column("provider\n", 12),
+    Column("state\n", 9),
+    Column("share of the\nlast 10 s", BAR + 5),
+    Column("app waits\np50  p95", 9, "right"),
+    Column("directly\np50  p95", 9, "right"),
+    Column("/status\np50  p95", 9, "right", optional=True),
+    Column("in\nflight", 6, "right", optional=True),
+    Column("failed", 6, "right"),
+)
+DECISIONS = (
+    Column("latest decisions", 17),
+    Column("x-llmroute-target", 17),
+    Column("-reason", 8, optional=True),
+    Column("-attempts", 30),
+    Column("waited", 7, "right"),
+)
+Row = Sequence[RenderableType]
+
+
+def picture(moment: Moment, width: int) -> RenderableType:
+    """Everything, for a terminal that is redrawn, of so many columns."""
+    return Group(
+        _heading(moment.play, width),
+        Text(),
+        _table(TARGETS, _targets(moment), width),
+        Text(),
+        _table(DECISIONS, _decisions(moment), width),
+        Text(),
+        _app(moment),
+    )
 
 
 def line(moment: Moment) -> str:
@@ -45,7 +83,7 @@ def line(moment: Moment) -> str:
     return f"{moment.play.elapsed:3.0f} s  {act:9}  {' | '.join(parts)} | app errors {errors}"
 
 
-def _heading(play: Play) -> RenderableType:
+def _heading(play: Play, width: int) -> RenderableType:
     act = ACTS[play.act]
     done = min(play.elapsed / play.seconds, 1.0)
     line = Table.grid(expand=True)
@@ -55,26 +93,15 @@ def _heading(play: Play) -> RenderableType:
         Text.assemble((f" {play.act + 1}/{len(ACTS)} {act.name} ", "bold reverse"), " ", play.story),
         f"{done * play.seconds:.0f} of {play.seconds:.0f} s",
     )
-    return Group(line, Text("━" * round(WIDTH * done), style="green", no_wrap=True, overflow="crop"))
+    return Group(line, Text("━" * round(min(width, WIDTH) * done), style="green"))
 
 
-def _targets(moment: Moment) -> RenderableType:
-    table = _table(
-        ("target\n", 6, "left"),
-        ("provider\n", 12, "left"),
-        ("state\n", 9, "left"),
-        ("share of the\nlast 10 s", BAR + 5, "left"),
-        ("app waits\np50  p95", 9, "right"),
-        ("directly\np50  p95", 9, "right"),
-        ("/status\np50  p95", 9, "right"),
-        ("in\nflight", 6, "right"),
-        ("failed", 6, "right"),
-    )
+def _targets(moment: Moment) -> Iterator[Row]:
     recent = moment.ledger.recent(APP, moment.now)
     shares = share(recent)
     for name, target in moment.targets.items():
         ttft = target["latency"].get("ttft", {})
-        table.add_row(
+        yield (
             Text(name, style="bold"),
             target["provider"],
             Text(target["state"], style=STATES.get(target["state"], "")),
@@ -85,8 +112,7 @@ def _targets(moment: Moment) -> RenderableType:
             str(target["inFlight"]),
             Text(str(target["errors"]), style="red" if target["errors"] else ""),
         )
-    table.add_row("all", "", "", "", _pair(recent), style="bold")
-    return table
+    yield Text("all", style="bold"), "", "", "", Text(_pair(recent), style="bold"), "", "", "", ""
 
 
 def _of(calls: Sequence[Call], target: str) -> list[Call]:
@@ -112,32 +138,20 @@ def _milliseconds(middle: float | None, high: float | None) -> str:
     return "" if middle is None or high is None else f"{middle * 1000:4.0f} {high * 1000:4.0f}"
 
 
-def _decisions(moment: Moment) -> RenderableType:
+def _decisions(moment: Moment) -> Iterator[Row]:
     calls = moment.ledger.app()
     failovers = [call for call in calls if ", " in call.attempts]
-    table = _table(
-        ("latest decisions", 22, "left"),
-        ("x-llmroute-target", 17, "left"),
-        ("-reason", 8, "left"),
-        ("-attempts", 30, "left"),
-        ("waited", 7, "right"),
-    )
-    for call in calls[-LATEST:]:
-        _add(table, call)
-    table.add_row(Text(f"latest of {len(failovers)} failovers", style="bold"))
-    for call in failovers[-LATEST:]:
-        _add(table, call)
-    for _ in range(LATEST - len(failovers)):
-        table.add_row("")
-    return table
+    nothing = [""] * len(DECISIONS)
+    yield from map(_decision, calls[-LATEST:])
+    yield [Text(f"{len(failovers)} failovers", style="bold"), *nothing[1:]]
+    yield from map(_decision, failovers[-LATEST:])
+    yield from [nothing] * (LATEST - len(failovers))
 
 
-def _add(table: Table, call: Call) -> None:
+def _decision(call: Call) -> Row:
     waited = "" if call.wait is None else f"{call.wait * 1000:.0f} ms"
-    style = "bold red" if call.error else ""
-    table.add_row(
-        KINDS[call.ask.kind], call.target, call.reason, Text(call.error or call.attempts, style=style), waited
-    )
+    attempts = Text(call.error or call.attempts, style="bold red" if call.error else "")
+    return KINDS[call.ask.kind], call.target, call.reason, attempts, waited
 
 
 def _app(moment: Moment) -> RenderableType:
@@ -147,12 +161,16 @@ def _app(moment: Moment) -> RenderableType:
             ("the app made ", "bold"), f"{calls} calls and saw ",
             (f"{errors} errors", "bold red" if errors else "bold green"),
         ),
-        Text("p50, p95: ms to the first token of streams. directly: the same requests, without LLMRoute", style="dim"),
+        Text("p50, p95: ms to the first token; directly: same requests without LLMRoute", style="dim"),
     )  # fmt: skip
 
 
-def _table(*columns: tuple[str, int, JustifyMethod]) -> Table:
+def _table(columns: Sequence[Column], rows: Iterable[Row], width: int) -> Table:
+    shown = [number for number, column in enumerate(columns) if width >= WIDTH or not column.optional]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for header, width, justify in columns:
-        table.add_column(header, width=width, justify=justify, no_wrap=True)
+    for number in shown:
+        column = columns[number]
+        table.add_column(column.header, width=column.width, justify=column.justify, no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[number] for number in shown))
     return table
