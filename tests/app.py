@@ -59,6 +59,11 @@ class Answer:
         return self.headers["x-llmroute-target"]
 
     @property
+    def cache(self) -> str:
+        """`x-llmroute-cache`: hit, miss or coalesced; "" where the cache was not asked."""
+        return self.headers.get("x-llmroute-cache", "")
+
+    @property
     def error(self) -> str:
         """`x-llmroute-error`: the code of an error made by LLMRoute."""
         return self.headers["x-llmroute-error"]

@@ -21,7 +21,7 @@ _STREAM_TYPE, _JSON_TYPE = EVENT_STREAM.decode(), JSON.decode()
 
 
 class CachedVisit:
-    """A visit whose route has a cache."""
+    """A visit whose route has a cache; the Audience of its own answer, for those who follow and who come later."""
 
     __slots__ = ("_cache", "_key", "_pieces", "_route", "_seat", "_size", "_visit", "_wanted")
 
@@ -73,27 +73,27 @@ class CachedVisit:
         task = asyncio.current_task()
         assert task is not None
         seat.carry(task)
-        self._visit.connection.goes_on = self._others_wait
+        self._visit.connection.goes_on = self.hung_up
 
-    def _others_wait(self) -> bool:
-        """Asked when our app has hung up."""
+    def waits(self) -> bool:
+        """See Audience."""
         seat = self._seat
-        if seat is None or not seat.leads or not seat.followers:
+        return seat is not None and seat.leads and seat.followers > 0
+
+    def hung_up(self) -> bool:
+        """See Audience."""
+        if self._seat is None or not self.waits():
             return False
-        seat.leave()
+        self._seat.leave()
         return True
 
     async def _fetch(self) -> web.StreamResponse:
-        visit = self._visit
-        visit.note_cache("miss")
-        try:
-            return await visit.from_target(self._wanted, self._route, self._collect, self._others_wait)
-        finally:
-            self._keep()
+        self._visit.note_cache("miss")
+        return await self._visit.from_target(self._wanted, self._route, self)
 
-    def _collect(self, piece: bytes) -> None:
-        """Note a piece of the answer; one that has grown too large to be kept, or for which there is no room among
-        the buffers, is let go at once."""
+    def take(self, piece: bytes) -> None:
+        """See Audience. An answer that has grown too large to be kept, or for which there is no room among the
+        buffers, is let go at once, and nobody waits for it any longer."""
         self._size += len(piece)
         if self._size * LARGEST_SHARE <= self._cache.max_bytes:
             try:
@@ -102,14 +102,17 @@ class CachedVisit:
                 self._size = self._cache.max_bytes
             else:
                 self._pieces.append(piece)
+                self._keep()
                 return
         self._pieces.clear()
+        if self._seat is not None and self._seat.leads:
+            self._seat.fail()
 
     def _keep(self) -> None:
-        """Store and share a complete success; anything else is a failure to those who wait."""
+        """Store and share the answer as soon as it is a complete success, before our own app has taken it."""
         exchange = self._visit.attempts.exchange if self._visit.attempts is not None else None
         observation = exchange.observation if exchange is not None else None
-        if exchange is None or observation is None or not observation.outcome.is_ok or not self._pieces:
+        if exchange is None or observation is None or not observation.outcome.is_ok:
             return
         stream = self._wanted.stream
         entry = Entry(

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from itertools import count
 from random import Random
 from time import monotonic
@@ -23,7 +23,7 @@ from llmroute.health import RetryBudget
 from llmroute.inbound import Arrival, Connection
 from llmroute.learning import Learner
 from llmroute.lines import identified, line, measured, routed, upstream_lines
-from llmroute.relay import EVENT_STREAM, JSON, Relay, send_whole
+from llmroute.relay import EVENT_STREAM, JSON, Audience, Relay, send_whole
 from llmroute.reload import Cell
 from llmroute.request import Dialect, InferenceRequest, Observation, Operation, RequestEnded
 from llmroute.routing import choose, explain
@@ -174,13 +174,9 @@ class Visit:
         return await self.from_target(wanted, route)
 
     async def from_target(
-        self,
-        wanted: InferenceRequest,
-        route: LiveRoute,
-        tee: Callable[[bytes], None] | None = None,
-        goes_on: Callable[[], bool] = lambda: False,
+        self, wanted: InferenceRequest, route: LiveRoute, audience: Audience | None = None
     ) -> web.StreamResponse:
-        """Answer from the best target; `tee` is handed every piece of the answer, `goes_on` is the Relay's."""
+        """Answer from the best target, to the app and to an audience."""
         proxy = self._proxy
         self._attempts = attempts = Attempts(wanted, route, proxy.learner, proxy.retries, self.share, proxy.rng)
         try:
@@ -195,11 +191,11 @@ class Visit:
             route.owners.note(made, exchange.target.name)
         headers = self._headers(exchange)
         if exchange.complete and not wanted.stream:
-            if tee is not None:
-                tee(first)
+            if audience is not None:
+                audience.take(first)
             return await self._send(200, JSON, headers, first)
         content_type = EVENT_STREAM if wanted.stream else JSON
-        return await Relay(self._arrival, exchange, tee, goes_on).run(content_type, headers, first)
+        return await Relay(self._arrival, exchange, audience).run(content_type, headers, first)
 
     def _headers(self, exchange: Exchange) -> bytes:
         """Our own header lines and those of the target that the app may see."""

@@ -4,9 +4,11 @@ aiohttp's server parses requests and keeps connections; its response classes are
 serialising their header maps costs more than all our own work on a small answer.
 """
 
-from collections.abc import Callable
+import asyncio
+import contextlib
 from http import HTTPStatus
 from time import monotonic
+from typing import Protocol
 
 from aiohttp import HttpVersion11, web
 
@@ -16,6 +18,8 @@ from llmroute.exchange import Exchange
 from llmroute.inbound import SENT, SENT_AND_CLOSE, Arrival
 from llmroute.request import Outcome
 
+LONGEST_HOLD_UP = 1.0
+"""Seconds that an app that does not read can hold up others who have come to wait for the same answer."""
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
@@ -77,6 +81,15 @@ class Pipe:
 
     async def write(self, piece: bytes, *, last: bool = False) -> None:
         """One write; returns when the app has taken enough for more to come. Raises ConnectionError."""
+        if self.put(piece, last=last):
+            await self._arrival.drained()
+
+    async def drained(self) -> None:
+        """Until the app has taken enough for more to come. Raises ConnectionError."""
+        await self._arrival.drained()
+
+    def put(self, piece: bytes, *, last: bool = False) -> bool:
+        """One write. True: the app can take no more for now. Raises ConnectionError."""
         out = piece
         if self._chunked:
             out = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
@@ -85,34 +98,35 @@ class Pipe:
         if self._head:
             out = self._head + out
             self._head = b""
-        if out and self._arrival.write(out):
-            await self._arrival.drained()
+        return bool(out) and self._arrival.write(out)
 
     def ended(self) -> web.StreamResponse:
         """What the handler returns after the last piece."""
         return SENT_AND_CLOSE if self._closing else SENT
 
 
+class Audience(Protocol):
+    """Others who want the same answer as the app."""
+
+    def take(self, piece: bytes) -> None:
+        """A piece of the answer, before the app gets it; the exchange is complete with the last one."""
+
+    def waits(self) -> bool:
+        """Whether anybody waits for the answer now."""
+
+    def hung_up(self) -> bool:
+        """The app has hung up. True: go on, others wait; the app counts no more."""
+
+
 class Relay:
-    """A committed exchange, written to the app as it comes.
+    """A committed exchange, written to the app as it comes, and to an audience, if there is one."""
 
-    `tee`, if given, is handed every piece as well; `goes_on()` tells whether the answer is still wanted by others
-    after the app has hung up.
-    """
+    __slots__ = ("_audience", "_exchange", "_hung_up", "_pipe")
 
-    __slots__ = ("_exchange", "_goes_on", "_hung_up", "_pipe", "_tee")
-
-    def __init__(
-        self,
-        arrival: Arrival,
-        exchange: Exchange,
-        tee: Callable[[bytes], None] | None = None,
-        goes_on: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def __init__(self, arrival: Arrival, exchange: Exchange, audience: Audience | None = None) -> None:
         self._pipe = Pipe(arrival)
         self._exchange = exchange
-        self._tee = tee
-        self._goes_on = goes_on
+        self._audience = audience
         self._hung_up = False
 
     async def run(self, content_type: bytes, headers: bytes, first: bytes) -> web.StreamResponse:
@@ -122,8 +136,8 @@ class Relay:
         self._pipe.begin(200, content_type, headers)
         try:
             while True:
-                if self._tee is not None:
-                    self._tee(piece)
+                if self._audience is not None:
+                    self._audience.take(piece)
                 await self._write(piece, last=exchange.complete)
                 if exchange.complete:
                     return self._pipe.ended()
@@ -140,12 +154,26 @@ class Relay:
         exchange = self._exchange
         before = monotonic()
         try:
-            await self._pipe.write(piece, last=last)
+            if self._pipe.put(piece, last=last):
+                await self._drained()
         except ConnectionError:
-            if not self._goes_on():
+            if self._audience is None or not self._audience.hung_up():
                 raise
             self._hung_up = True
         exchange.stalled += monotonic() - before
+
+    async def _drained(self) -> None:
+        """Until the app has taken enough for more to come, unless others wait: one app must not hold them up. What
+        it has not taken then waits in its connection; an audience waits for bounded answers only."""
+        audience = self._audience
+        if audience is None:
+            await self._pipe.drained()
+            return
+        while not audience.waits():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LONGEST_HOLD_UP):
+                    await self._pipe.drained()
+                    return
 
     async def _end_honestly(self, error: AttemptError) -> None:
         """After the commit point nothing can be retried: say so in the stream, and do not let it look complete."""

@@ -51,8 +51,8 @@ class Seat:
 
     @property
     def followers(self) -> int:
-        """How many others wait for the answer."""
-        return len(self._flight.seats - {self})
+        """How many others still wait for the answer."""
+        return 0 if self._flight.done else len(self._flight.seats - {self})
 
     async def entry(self) -> Entry | None:
         """The answer; None if the flight failed: then go alone, without a new `join`."""
