@@ -98,7 +98,7 @@ class Gate:
     """Checks the head of each request and sorts its header lines, in one pass."""
 
     def __init__(self, settings: Settings) -> None:
-        self._hosts = _LOOPBACK | set(settings.allowed_hosts)
+        self._hosts = _LOOPBACK | set(map(str.lower, settings.allowed_hosts))
         self._origins = frozenset(origin.encode() for origin in settings.allowed_origins)
         self._last_host = b"localhost"
         """The last one that was admitted: apps call us by the same name each time."""

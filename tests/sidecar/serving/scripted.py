@@ -60,11 +60,13 @@ class Call:
 
 
 class Scripted:
-    """Made by `scripted`. `calls` are all requests that came, `left` is set when a client hung up."""
+    """Made by `scripted`. `calls` are all requests that came; `reached` is set when a client connects, `left` when one
+    has hung up."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/v1"
         self.calls: list[Call] = []
+        self.reached = asyncio.Event()
         self.left = asyncio.Event()
 
 
@@ -80,6 +82,7 @@ async def scripted(script: Script) -> AsyncIterator[Scripted]:
         task = asyncio.current_task()
         assert task is not None
         connections.add(task)
+        provider.reached.set()
         try:
             while True:
                 call = await _request(reader, writer)

@@ -60,7 +60,7 @@ async def test_any_byte_resets_the_silence_even_a_comment() -> None:
     async def pings(call: Call) -> None:
         await call.begin()
         await call.piece(chunk("a"))
-        for _ in range(8):
+        for _ in range(10):
             await asyncio.sleep(0.05)
             await call.piece(b": still there\n\n")
         await call.piece(finish() + DONE)
@@ -68,7 +68,7 @@ async def test_any_byte_resets_the_silence_even_a_comment() -> None:
 
     async with (
         scripted(pings) as east,
-        world(elsewhere("east", east.url), failover={"timeouts": {"betweenTokens": "200ms"}}) as here,
+        world(elsewhere("east", east.url), failover={"timeouts": {"betweenTokens": "400ms"}}) as here,
     ):
         answer = await here.chat(stream=True)
         assert answer.events[-1] == "[DONE]"

@@ -97,8 +97,8 @@ async def test_a_foreign_host_is_refused(host: str) -> None:
 
 
 async def test_a_host_may_be_allowed() -> None:
-    async with world(provider("east"), settings={"allowed_hosts": ("llm.internal",)}) as here:
-        assert (await here.ask(CHAT, chat(), {"host": "llm.internal:4000"})).status == 200
+    async with world(provider("east"), settings={"allowed_hosts": ("LLM.internal",)}) as here:
+        assert (await here.ask(CHAT, chat(), {"host": "llm.INTERNAL:4000"})).status == 200
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:3000"])

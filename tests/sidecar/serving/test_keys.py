@@ -140,6 +140,21 @@ async def test_a_key_that_vanishes_while_a_request_waits_for_its_slot_is_a_faile
         assert f"file {tmp_path}/llmroute-credentials/OWN_KEY" in answer.message
 
 
+async def test_a_key_corrected_in_the_file_ends_the_ejection_for_the_wrong_one() -> None:
+    async with world(keyed("right"), provider("west"), keys={"OWN_KEY": "wrong"}) as here:
+        assert (await here.chat()).attempts == "east:authentication, west:ok"
+        here.spec["models"] = ["chat", "other"]
+        here.declare()
+        await here.reloaded()
+        assert (await here.target_status("east"))["state"] == "ejected", "the key is still the wrong one"
+
+        here.resources[1]["stringData"]["OWN_KEY"] = "right"
+        here.declare()
+        await here.reloaded()
+        assert (await here.target_status("east"))["state"] != "ejected"
+        assert (await here.chat(headers={"x-llmroute-target": "east"})).status == 200
+
+
 @pytest.mark.parametrize("key", ["with\nnewline", "with\0nul", "schlüssel"])
 async def test_a_key_that_cannot_be_a_header_counts_as_missing(key: str, tmp_path: Path) -> None:
     put(tmp_path, key)

@@ -169,9 +169,9 @@ async def test_an_app_that_hangs_up_in_its_upload_takes_the_target_with_it() -> 
     async with scripted(echoes) as east, world(elsewhere("east", east.url)) as here:
         async with here.app() as app:
             app.send(b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\nx")
-            await asyncio.sleep(0.02)
-            app.hang_up()
             async with asyncio.timeout(5.0):
+                await east.reached.wait()
+                app.hang_up()
                 await east.left.wait()
         assert east.calls == []
 

@@ -57,6 +57,19 @@ async def test_a_changed_file_takes_over_and_what_was_learned_stays() -> None:
         assert metrics.sum("llmroute_config_reloads_total", result="applied") == 2
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_changed_prior_holds_for_a_target_of_whom_nothing_is_known(stream: bool) -> None:
+    async with world(provider("east"), provider("west")) as here:
+        here.spec["targets"][0]["prior"] = {"ttft": "3s", "tokensPerSecond": 1}
+        here.spec["targets"][1]["prior"] = {"ttft": "10ms", "tokensPerSecond": 900}
+        asked = await here.chat(stream=stream, headers={"x-llmroute-dry-run": "true"})
+        assert asked.json["target"] == "east"
+        here.declare()
+        await here.reloaded()
+        asked = await here.chat(stream=stream, headers={"x-llmroute-dry-run": "true"})
+        assert asked.json["target"] == "west"
+
+
 @pytest.mark.parametrize("change", [{"name": "renamed"}, {"model": "another"}])
 async def test_another_target_begins_anew(change: dict[str, str]) -> None:
     async with world(provider("east")) as here:
