@@ -114,5 +114,9 @@ class Credential:
             raise CredentialMissing(f"no key found in {self.looked_in}")
         return b""
 
+    def says_the_same_as(self, other: "Credential") -> bool:
+        """Whether both would send the same header line, or none."""
+        return self._line == other._line
+
     def __repr__(self) -> str:
         return f"Credential({self._header}, {'available' if self.available else 'missing'})"

@@ -46,7 +46,8 @@ class Watcher:
         """Read the files and swap. Raises ConfigError; the cell is untouched then."""
         self._stamp = self._look()
         loaded = load(self._files)
-        runtime = self._compiler.build(loaded.routes, local_key_sources(loaded.secrets, self._secrets_dir))
+        keys = local_key_sources(loaded.secrets, self._secrets_dir)
+        runtime = self._compiler.build(loaded.routes, keys, monotonic())
         self._cell.runtime = runtime
         self._telemetry.reloaded(runtime.routes, runtime.revision)
         for target in runtime.targets():

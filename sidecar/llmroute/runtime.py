@@ -35,14 +35,13 @@ DEFAULT_SECRET = "llmroute-credentials"
 class Learned:
     """What attempts taught us about one target, and what is in flight to it; outlives reloads."""
 
-    __slots__ = ("health", "latency", "slots", "tally", "window")
+    __slots__ = ("credential", "health", "latency", "slots", "tally", "window")
 
-    def __init__(self, target: Target) -> None:
-        prior = target.prior
-        self.latency = Latency(
-            prior_ttft=prior.ttft if prior else None, prior_tps=prior.tokens_per_second if prior else None
-        )
-        self.health = Health(target.name)
+    def __init__(self, name: str) -> None:
+        self.latency = Latency(None, None)
+        self.health = Health(name)
+        self.credential: Credential | None = None
+        """The one that it was learned with last."""
         self.window = Window()
         self.slots = Slots()
         self.tally = Tally()
@@ -96,8 +95,13 @@ class LiveTarget:
         self._heads: dict[str, bytes] = {}
         self._always = [(f"{n}: ".encode(), f"{n}: {v}\r\n".encode()) for n, v in self.profile.always]
 
-    def take_over(self) -> None:
-        """This target serves from now on: its bounds hold for what it shares with the one before."""
+    def take_over(self, now: float) -> None:
+        """This target serves from now on: its bounds, priors and key hold for what it shares with the one before."""
+        prior, learned = self.spec.prior, self.learned
+        learned.latency.declare(prior.ttft if prior else None, prior.tokens_per_second if prior else None)
+        if learned.credential is not None and not learned.credential.says_the_same_as(self.credential):
+            learned.health.reprieve(now)
+        learned.credential = self.credential
         self.slots.limit = self.spec.max_concurrency
         self.slots.wake()
         self.pool.warm = max(self.pool.warm, self.spec.warm_connections)
@@ -307,7 +311,7 @@ class Compiler:
         self._upstream = upstream
         self._kept = Kept()
 
-    def build(self, declared: Iterable[LLMRoute], keys: KeySources) -> Runtime:
+    def build(self, declared: Iterable[LLMRoute], keys: KeySources, now: float) -> Runtime:
         """A new Runtime; nothing that serves now is touched if it fails. Raises ConfigError."""
         declared = tuple(declared)
         kept = Kept()
@@ -317,7 +321,7 @@ class Compiler:
         for target in runtime.targets():
             target.pool.warm = 0
         for target in runtime.targets():
-            target.take_over()
+            target.take_over(now)
         return runtime
 
     def _route(self, declared: LLMRoute, keys: KeySources, kept: Kept) -> LiveRoute:
@@ -330,7 +334,7 @@ class Compiler:
             except ValueError as error:
                 raise ConfigError(f"url: {error}", where=f"{key}: target {target.name}") from error
             identity = (key, target.name, target.provider, target.model, url)
-            learned = kept.targets[identity] = self._kept.targets.get(identity) or Learned(target)
+            learned = kept.targets[identity] = self._kept.targets.get(identity) or Learned(target.name)
             sources = keys(declared.metadata.namespace, target)
             credential = Credential(profile.auth_header, profile.auth_prefix, sources)
             targets.append(LiveTarget(key, target, credential, learned, self._upstream.pool(origin)))

@@ -26,10 +26,17 @@ class Latency:
     __slots__ = ("_prior_speed", "_prior_ttft", "streams", "wholes")
 
     def __init__(self, prior_ttft: float | None, prior_tps: float | None) -> None:
-        self._prior_ttft = numbers.seconds(prior_ttft)
-        self._prior_speed = numbers.rate(prior_tps)
         self.streams: dict[str, StreamTrack] = {}
         self.wholes: dict[str, WholeTrack] = {}
+        self.declare(prior_ttft, prior_tps)
+
+    def declare(self, prior_ttft: float | None, prior_tps: float | None) -> None:
+        """Other priors hold from now on, where nothing has been seen yet: evidence stays as it is."""
+        self._prior_ttft = numbers.seconds(prior_ttft)
+        self._prior_speed = numbers.rate(prior_tps)
+        tracks: list[Track] = [*self.streams.values(), *self.wholes.values()]
+        for track in tracks:
+            track.declare(self._prior_ttft, self._prior_speed)
 
     def track(self, operation: Operation, stream: bool) -> Track:
         """The track of such requests, made at first use."""

@@ -52,6 +52,13 @@ class StreamTrack:
         self.failing = Failing()
         self.silence = Silence()
 
+    def declare(self, prior_ttft: float | None, prior_speed: float | None) -> None:
+        """Other priors hold for what nothing has been seen of."""
+        if not self.level.weight:
+            self.level = Level(prior_ttft, TYPICAL_TTFT)
+        if not self.speed.weight:
+            self.speed = Level(prior_speed, TYPICAL_SPEED)
+
     def sample(self, metric: Metric, output_tokens: int, z: float, now: float, noise: float) -> tuple[float, float]:
         """Seconds by the metric at the quantile `z`: expected, and drawn with a standard normal `noise`."""
         level, silence = self.level, self.silence
@@ -125,13 +132,21 @@ class WholeTrack:
     __slots__ = ("_per_token", "_ttft", "_usual", "failing", "level", "silence")
 
     def __init__(self, prior_ttft: float | None, prior_speed: float | None) -> None:
+        self.failing = Failing()
+        self.silence = Silence()
+        self._refer(prior_ttft, prior_speed)
+
+    def _refer(self, prior_ttft: float | None, prior_speed: float | None) -> None:
         self._ttft = TYPICAL_TTFT if prior_ttft is None else prior_ttft
         self._per_token = 1.0 / (TYPICAL_SPEED if prior_speed is None else prior_speed)
         self._usual = self._ttft + TYPICAL_TOKENS * self._per_token
         """Mean reference of the answers so far: what one that never came is measured by."""
         self.level = Level(None if prior_ttft is None and prior_speed is None else 1.0, 1.0)
-        self.failing = Failing()
-        self.silence = Silence()
+
+    def declare(self, prior_ttft: float | None, prior_speed: float | None) -> None:
+        """Other priors hold as long as nothing has been seen: what was is told in terms of those before."""
+        if not self.level.weight:
+            self._refer(prior_ttft, prior_speed)
 
     def sample(self, metric: Metric, output_tokens: int, z: float, now: float, noise: float) -> tuple[float, float]:
         """Seconds by the metric at the quantile `z`: expected, and drawn with a standard normal `noise`."""

@@ -182,3 +182,15 @@ def test_an_observation_of_a_whole_answer_needs_no_usage() -> None:
     )
     target.latency.observe(observation)
     assert target.estimate(tokens=0).total == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_another_prior_holds_until_something_was_seen(stream: bool) -> None:
+    target = Target(prior_ttft=1.0, prior_tps=10.0, stream=stream)
+    before = target.estimate()
+    target.latency.declare(0.1, 100.0)
+    assert target.total == pytest.approx(before.total / 10)
+    target.answers(2.0, times=3)
+    seen = target.estimate()
+    target.latency.declare(1.0, 10.0)
+    assert target.estimate() == seen
