@@ -243,12 +243,7 @@ class Runtime:
     def __init__(self, routes: tuple[LiveRoute, ...], revision: str) -> None:
         self.routes = routes
         self.revision = revision
-        self.models: dict[str, LiveRoute] = {}
-        for route in routes:
-            for model in route.declared.models:
-                rival = self.models.setdefault(model, route)
-                if rival is not route:
-                    raise ConfigError(f"model {model!r} is served by both {rival.key} and {route.key}")
+        self.models = {model: route for route in routes for model in route.declared.models}
 
     def route_for(self, model: str) -> LiveRoute:
         """The route that serves the model. Raises UnknownModel, which lists the known ones."""

@@ -205,15 +205,16 @@ class _Reader:
         return values
 
     def _check_names(self) -> None:
+        """Model names are unique over all namespaces: one process serves all that its files declare on one port."""
         routes: dict[str, _Place] = {}
-        models: dict[tuple[str, str], tuple[str, _Place]] = {}
+        models: dict[str, tuple[str, _Place]] = {}
         for route, place in self._routes:
             first = routes.setdefault(route.key, place)
             if first is not place:
                 place.add(f"{KIND} {route.key} is declared twice; first at {first}", ("metadata", "name"))
                 continue
             for index, model in enumerate(route.models):
-                rival, there = models.setdefault((route.metadata.namespace, model), (route.key, place))
+                rival, there = models.setdefault(model, (route.key, place))
                 if there is not place:
                     path: Path = ("spec", "models", index) if route.spec.models else ("metadata", "name")
                     place.add(f"the model {model!r} is already served by {rival} at {there}", path)

@@ -3,15 +3,18 @@
 import asyncio
 import copy
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from tests.app import CHAT, Answer, connected
 from tests.world import World, chat, provider, world, write
 
 from llmroute import reload
+from llmroute.load import Loaded, load
 from llmroute.server import sidecar
 from llmroute.settings import Settings
 from llmroute.simulator.spec import Duration, Speed, Status, Ttft
@@ -125,13 +128,23 @@ async def test_an_address_that_is_none_is_refused_and_the_watching_goes_on() -> 
         assert (await here.chat()).status == 200
 
 
-async def test_a_refused_configuration_does_not_move_any_bound_either() -> None:
+async def test_a_refused_configuration_does_not_move_any_bound_either(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first route is fine by itself, and shares what was learned with the one that serves."""
+
+    def with_an_address_that_is_none(files: Sequence[Path]) -> Loaded:
+        loaded = load(files)
+        first, second = loaded.routes
+        targets = [msgspec.structs.replace(target, url="http://[::::]") for target in second.spec.targets]
+        wrong = msgspec.structs.replace(second, spec=msgspec.structs.replace(second.spec, targets=targets))
+        return msgspec.structs.replace(loaded, routes=(first, wrong))
+
     async with world(provider("east", target={"maxConcurrency": 7})) as here:
+        monkeypatch.setattr(reload, "load", with_an_address_that_is_none)
         here.spec["targets"][0]["maxConcurrency"] = 1
-        rival = copy.deepcopy(here.resources[0])
-        rival["metadata"]["namespace"] = "elsewhere"
-        here.resources.append(rival)
+        second = copy.deepcopy(here.resources[0])
+        second["metadata"]["name"] = "second"
+        second["spec"]["models"] = ["another"]
+        here.resources.append(second)
         here.declare()
         await rejected(here)
         assert here.target("east").slots.limit == 7

@@ -335,9 +335,11 @@ class TestDocuments:
             "route.yaml:20: spec.models[1]: the model 'chat' is already served by default/chat at route.yaml:1"
         ]
 
-    def test_routes_of_other_namespaces_may_serve_the_same_model(self) -> None:
+    def test_two_routes_of_different_namespaces_that_serve_one_model(self) -> None:
         other = ROUTE.replace("name: chat", "name: chat\n  namespace: shop")
-        assert len(read(f"{ROUTE}---\n{other}").routes) == 2
+        assert refused(f"{ROUTE}---\n{other}") == [
+            "route.yaml:14: metadata.name: the model 'chat' is already served by default/chat at route.yaml:1"
+        ]
 
 
 class TestFiles:
