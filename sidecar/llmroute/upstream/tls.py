@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from pathlib import Path
 
 from llmroute.errors import ConfigError
 
@@ -20,7 +19,7 @@ class Trust:
         self._context: asyncio.Future[ssl.SSLContext] | None = None
         if ca_file is not None:
             try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=Path(ca_file).read_text("ascii"))
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=ca_file)
             except (OSError, ValueError) as error:
                 raise ConfigError(f"not a readable PEM bundle of certificates: {error}", where=ca_file) from error
 
@@ -28,7 +27,13 @@ class Trust:
         """The context: certificates and host names are verified, HTTP/1.1 is offered by ALPN."""
         if self._context is None:
             self._context = self._loop.run_in_executor(None, self._build)
+            self._context.add_done_callback(self._built)
         return await asyncio.shield(self._context)
+
+    def _built(self, context: "asyncio.Future[ssl.SSLContext]") -> None:
+        """A failure, as when the bundle is just being replaced, is told to those who wait, and not kept."""
+        if context.cancelled() or context.exception() is not None:
+            self._context = None
 
     def _build(self) -> ssl.SSLContext:
         context = ssl.create_default_context()

@@ -182,6 +182,24 @@ async def test_a_response_given_up_over_tls_closes(world: World, authority: trus
     (await send(pool)).release()
 
 
+async def test_a_bundle_may_have_comments_in_any_language(world: World, authority: trustme.CA, tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes("# Prüfstelle Zürich\n".encode() + authority.cert_pem.bytes())
+    pool = await secured(world, authority.issue_cert("target.test"), str(path), [hears(), answers()])
+    assert (await ask(pool)).body == b"ok"
+
+
+async def test_a_bundle_that_was_away_for_a_moment_is_read_again(
+    world: World, authority: trustme.CA, ca_file: str
+) -> None:
+    pool = await secured(world, authority.issue_cert("target.test"), ca_file, [hears(), answers()])
+    away = Path(ca_file).rename(f"{ca_file}.away")
+    with pytest.raises(ConnectFailed):
+        await ask(pool)
+    away.rename(ca_file)
+    assert (await ask(pool)).body == b"ok"
+
+
 @pytest.mark.parametrize("content", [None, "", "not a certificate", "\xff"])
 async def test_a_bundle_that_cannot_be_used_is_refused_at_start(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "bundle.pem"
