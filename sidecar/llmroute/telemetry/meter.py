@@ -21,7 +21,6 @@ from llmroute.telemetry.histogram import (
 )
 
 CACHE_OFF = "off"
-CACHE_RESULTS = ("hit", "miss", "coalesced")
 HUNG_UP = 499
 
 
