@@ -10,6 +10,9 @@ ENTRY_OVERHEAD = 512
 """Bytes that an entry takes besides its body: key, node and slot of the ordered table, the Entry itself, its Usage and
 numbers: 420 to 460 by tracemalloc on CPython 3.11; the rest is the slack of the allocator."""
 
+SWEEP_EVERY = 1.0
+"""Seconds between looks for answers that are too old."""
+
 LARGEST_SHARE = 4
 """An entry may take at most one part in this many of the bound, so that a single answer cannot empty the store."""
 
@@ -34,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 class Store:
     """Least recently used goes first; what is older than `ttl` seconds is never served."""
 
-    __slots__ = ("_entries", "bytes", "hits", "max_bytes", "misses", "ttl")
+    __slots__ = ("_entries", "_sweep_at", "bytes", "hits", "max_bytes", "misses", "ttl")
 
     def __init__(self, *, max_bytes: int, ttl: float) -> None:
         self.max_bytes = max_bytes
@@ -43,6 +46,7 @@ class Store:
         self.hits = 0
         self.misses = 0
         self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._sweep_at = 0.0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -77,11 +81,18 @@ class Store:
         return True
 
     def _make_room(self, now: float) -> None:
+        while self.bytes > self.max_bytes:
+            self.bytes -= self._entries.popitem(last=False)[1].size
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_EVERY
+            self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
         # The eldest in order of use is not always the eldest of all, but what nobody asks for ends up here; so that
         # stale answers do not hold memory until the bound is reached.
         while self._entries:
             key, eldest = next(iter(self._entries.items()))
-            if self.bytes <= self.max_bytes and now - eldest.stored_at < self.ttl:
+            if now - eldest.stored_at < self.ttl:
                 return
             self._drop(key)
 

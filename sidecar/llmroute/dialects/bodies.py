@@ -27,13 +27,14 @@ class _Body(Struct):
     stop_reason: Any = None
 
 
+_ANTHROPIC = Dialect.ANTHROPIC
 _bodies = msgspec.json.Decoder(_Body)
 
 
 class BodyReader:
     """An AnswerReader."""
 
-    __slots__ = ("_dialect", "_held", "_size", "content_frames", "ended", "failure", "finish", "first_content", "usage")
+    __slots__ = ("_body", "_dialect", "content_frames", "ended", "failure", "finish", "first_content", "usage")
 
     def __init__(self, dialect: Dialect) -> None:
         self.first_content = False
@@ -43,21 +44,18 @@ class BodyReader:
         self.failure: Failure | None = None
         self.finish: str | None = None
         self._dialect = dialect
-        self._held: list[bytes] = []
-        self._size = 0
+        self._body = b""
 
     def feed(self, chunk: bytes) -> bytes:
         """See AnswerReader."""
-        self._held.append(chunk)
-        self._size += len(chunk)
-        if self._size > MAX_BODY:
+        self._body = body = self._body + chunk if self._body else chunk
+        if len(body) > MAX_BODY:
             raise StreamBroken(f"the target's answer has more than {MAX_BODY} bytes")
         return b""
 
     def close(self) -> bytes:
         """See AnswerReader."""
-        held = self._held
-        body = held[0] if len(held) == 1 else b"".join(held)
+        body = self._body
         self._read(body)
         if self.failure is None:
             self.first_content = True
@@ -74,7 +72,7 @@ class BodyReader:
             raise StreamBroken(f"the target's answer is not JSON: {error}") from error
         if read.error is not None:
             self.failure = failure_in_answer(error_of(read.error))
-        elif self._dialect is Dialect.ANTHROPIC:
+        elif self._dialect is _ANTHROPIC:
             self.usage = anthropic_counts(read.usage).usage()
             self.finish = FINISH_OF_STOP.get(read.stop_reason) if isinstance(read.stop_reason, str) else None
         else:

@@ -12,6 +12,7 @@ NULL = Raw(b"null")
 """Default of a member that stays undecoded."""
 
 _members = msgspec.json.Decoder(dict[str, Raw])
+_encode = msgspec.json.Encoder().encode
 _text = msgspec.json.Decoder(str)
 _ABSENT = (b"null", b"[]", b"{}", b'""', b"false")
 _LONGEST_ABSENT = 5
@@ -108,24 +109,35 @@ def measure(body: bytes, fields: dict[str, Raw], prompt: frozenset[str]) -> tupl
     A compact body, which most are, and one as Python's json writes it are measured instead of walked through.
     Raises BadRequest for a member that is given twice.
     """
-    at = 1
-    model = size = 0
+    # Whitespace, escaped names and repeated members are lost when the members are put together again.
+    if _encode(fields) == body:
+        return _measure_compact(fields, prompt)
+    at, size = 1, 0
     for name, member in fields.items():
         length = memoryview(member).nbytes
-        at += len(name) + 3
+        at += len(name) + length + 4
         if name in prompt:
             size += length
-        elif name == "model":
-            model = at
-        at += length + 1
-    # Whitespace, escaped or non-ASCII names and repeated members all make the body longer than this sum.
-    if at == len(body):
-        return model, size
     if at + 2 * len(fields) - 1 == len(body):
         model = _model_spaced(body, fields)
         if model:
             return model, size
     return member_at(body, fields, "model"), size
+
+
+def _measure_compact(fields: dict[str, Raw], prompt: frozenset[str]) -> tuple[int, int]:
+    """The same without white space; names of `prompt` are written without escapes."""
+    at, model, size = 1, 0, 0
+    for name, member in fields.items():
+        if name == "model":
+            model = at + 8
+        elif name in prompt:
+            length = memoryview(member).nbytes
+            size += length
+            at += len(name) + length + 4
+        elif not model:
+            at += len(_encode(name)) + memoryview(member).nbytes + 2
+    return model, size
 
 
 def _model_spaced(body: bytes, fields: dict[str, Raw]) -> int:

@@ -19,13 +19,14 @@ class _Event(Struct):
     response: _Named | None = None
 
 
+_RESPONSES = Operation.RESPONSES
 _bodies = msgspec.json.Decoder(_Named)
 _events = msgspec.json.Decoder(_Event)
 
 
 def answer_id(request: InferenceRequest, first: bytes) -> str | None:
     """The id in the first bytes of an answer (of a stream: whole frames), if the provider may be asked for it again."""
-    if request.operation is not Operation.RESPONSES:
+    if request.operation is not _RESPONSES:
         return None
     try:
         if not request.stream:
@@ -42,7 +43,7 @@ def answer_id(request: InferenceRequest, first: bytes) -> str | None:
 def goes_on_from(request: InferenceRequest) -> str | None:
     """The id of the answer that the request continues."""
     fields = request.peek.fields
-    if request.operation is not Operation.RESPONSES or not is_set(fields, "previous_response_id"):
+    if request.operation is not _RESPONSES or not is_set(fields, "previous_response_id"):
         return None
     previous = value(fields, "previous_response_id")
     return previous if isinstance(previous, str) else None

@@ -39,6 +39,7 @@ _PLAIN = frozenset(
     | {"max_tokens", "max_completion_tokens", "max_output_tokens", "temperature", "top_p", "n", "seed", "metadata"}
 )
 """Members that ask for no capability: a body of these alone is not looked at any further."""
+_EMBEDDINGS, _RESPONSES = Operation.EMBEDDINGS, Operation.RESPONSES
 _ARRAY = ord("[")
 _IMAGES = ("image_url", "input_image", "image")
 _WHERE_FORMAT_IS = (("response_format", ("type",)), ("text", ("format", "type")), ("output_config", ("format", "type")))
@@ -75,9 +76,9 @@ _tools = msgspec.json.Decoder(list[_Tool])
 
 def media_of(operation: Operation, body: bytes, fields: dict[str, Raw]) -> Media | None:
     """Images and audio in the prompt, None if there are none for sure: without a second array no content has parts."""
-    if body.find(b"[", body.find(b"[") + 1) < 0 or operation is Operation.EMBEDDINGS:
+    if body.find(b"[", body.find(b"[") + 1) < 0 or operation is _EMBEDDINGS:
         return None
-    prompt = fields.get("input" if operation is Operation.RESPONSES else "messages")
+    prompt = fields.get("input" if operation is _RESPONSES else "messages")
     if prompt is None or memoryview(prompt)[0] != _ARRAY:
         return None
     media = Media()
@@ -98,9 +99,9 @@ def needs_of(
     It is where it depends on state there, or leaves some: such a request is asked once and never cached.
     """
     mask = 1 if stream else 0
-    if operation is Operation.EMBEDDINGS:
+    if operation is _EMBEDDINGS:
         return _SETS[mask | 2], False
-    if media is None and fields.keys() <= _PLAIN and operation is not Operation.RESPONSES:
+    if media is None and operation is not _RESPONSES and _PLAIN.issuperset(fields):
         return _SETS[mask], False
     if is_set(fields, "tools") or is_set(fields, "functions"):
         mask |= 4

@@ -19,6 +19,7 @@ _REQUIRED = {
 _PROMPT_FIELDS = frozenset(
     {"messages", "input", "prompt", "system", "instructions", "tools", "functions", "suffix", "response_format"}
 )
+_ARRAY = ord("[")
 _OUTPUT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
@@ -31,8 +32,9 @@ def peek(operation: Operation, body: bytes) -> Peek:
     fields = members.split(body)
     model = members.text(fields, "model")
     stream = "stream" in fields and members.flag(fields, "stream")
-    if operation in _REQUIRED:
-        _check_required(fields, _REQUIRED[operation])
+    required = _REQUIRED.get(operation)
+    if required is not None:
+        _check_required(fields, required)
     model_at, size = members.measure(body, fields, _PROMPT_FIELDS)
     media = media_of(operation, body, fields)
     tokens = size // BYTES_PER_TOKEN
@@ -55,7 +57,7 @@ def peek(operation: Operation, body: bytes) -> Peek:
 def _check_required(fields: dict[str, Raw], name: str) -> None:
     if name not in fields:
         raise BadRequest(f"`{name}` is missing", param=name)
-    if name == "messages" and memoryview(fields[name])[0] != ord("["):
+    if name == "messages" and memoryview(fields[name])[0] != _ARRAY:
         raise BadRequest("`messages` must be an array", param=name)
 
 

@@ -8,9 +8,12 @@ from llmroute.dialects import fields as members
 from llmroute.dialects.profiles import Profile
 from llmroute.request import Dialect, InferenceRequest, Operation
 
+_encode = msgspec.json.Encoder().encode
+
 Change = tuple[int, int, bytes]
 """Bytes from start to end of the body, and what stands there instead."""
 
+_OPENAI = Dialect.OPENAI
 _WITH_USAGE = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 _OPTIONS = b',"stream_options":{"include_usage":true}'
 
@@ -22,7 +25,7 @@ def adds_usage(request: InferenceRequest, profile: Profile) -> bool:
         and not request.peek.include_usage
         and profile.stream_usage
         and request.operation in _WITH_USAGE
-        and profile.dialect is Dialect.OPENAI
+        and profile.dialect is _OPENAI
     )
 
 
@@ -32,9 +35,9 @@ def splice(request: InferenceRequest, profile: Profile, model: str, changes: Ite
     peek = request.peek
     start = peek.model_at
     end = start + memoryview(peek.fields["model"]).nbytes
-    name = msgspec.json.encode(model)
+    name = _encode(model)
     wanted = list(changes)
-    if adds_usage(request, profile):
+    if peek.stream and adds_usage(request, profile):
         if "stream_options" in peek.fields:
             given = members.value(peek.fields, "stream_options")
             options = {**(given if isinstance(given, dict) else {}), "include_usage": True}

@@ -18,6 +18,7 @@ from llmroute.errors import ClientError, Unsupported
 from llmroute.request import Dialect, InferenceRequest, Operation
 from llmroute.spec import Target
 
+_ANTHROPIC = Dialect.ANTHROPIC
 _TRANSLATED = (Operation.CHAT, Operation.MESSAGES)
 _APP_NAMES = {
     Dialect.OPENAI: {"format": "response_format"},
@@ -68,7 +69,7 @@ def encode(request: InferenceRequest, profile: Profile, target: Target) -> bytes
     if operation.dialect is not profile.dialect:
         conversation = _adapted(request, profile)
         return _ADAPTERS[profile.dialect].write_request(conversation, profile, target)
-    if profile.dialect is Dialect.ANTHROPIC:
+    if profile.dialect is _ANTHROPIC:
         return splice(request, profile, target.model, anthropic.mend(request))
     return splice(request, profile, target.model)
 

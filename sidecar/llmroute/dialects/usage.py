@@ -72,17 +72,19 @@ def openai_usage(usage: Raw | bytes) -> Usage | None:
         counts = _openai.decode(usage)
     except msgspec.DecodeError:
         return None
-    given = _number(counts.prompt_tokens, counts.input_tokens)
-    made = _number(counts.completion_tokens, counts.output_tokens)
+    given, made = _count(counts.prompt_tokens), _count(counts.completion_tokens)
+    if given is None:
+        given = _count(counts.input_tokens)
+    if made is None:
+        made = _count(counts.output_tokens)
     if given is None and made is None:
         return None
-    details = counts.prompt_tokens_details or counts.input_tokens_details or _Details()
-    return Usage(
-        input=given or 0,
-        output=made or 0,
-        cached_input=_number(details.cached_tokens, counts.prompt_cache_hit_tokens) or 0,
-        cache_written=_number(details.cache_write_tokens) or 0,
-    )
+    details = counts.prompt_tokens_details or counts.input_tokens_details
+    cached = None if details is None else _count(details.cached_tokens)
+    written = None if details is None else _count(details.cache_write_tokens)
+    if cached is None:
+        cached = _count(counts.prompt_cache_hit_tokens)
+    return Usage(given or 0, made or 0, cached or 0, written or 0)
 
 
 def anthropic_counts(usage: Raw | bytes) -> AnthropicCounts:
@@ -113,8 +115,8 @@ def as_anthropic(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _number(*candidates: Any) -> int | None:
-    for candidate in candidates:
-        if isinstance(candidate, int | float) and not isinstance(candidate, bool):
-            return int(candidate)
-    return None
+def _count(number: Any) -> int | None:
+    """A count as a number, whole or not; None for anything else."""
+    if type(number) is int:
+        return number
+    return int(number) if type(number) is float else None
