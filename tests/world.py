@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from tests.app import CHAT, MESSAGES, Answer, App, connected
 
 from llmroute.runtime import LiveRoute, LiveTarget
@@ -66,21 +67,24 @@ class Metrics:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
     def sum(self, name: str, **labels: str) -> float:
         """Sum over all series of a name whose labels match."""
-        return sum(
-            sample.value for sample in self._samples if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        return sum(sample.value for sample in self._samples(name, labels))
 
     def by(self, name: str, label: str, **labels: str) -> dict[str, float]:
         """Values of a name by one label, zeros left out."""
         values: dict[str, float] = {}
-        for sample in self._samples:
-            if sample.name == name and labels.items() <= sample.labels.items() and sample.value:
+        for sample in self._samples(name, labels):
+            if sample.value:
                 values[sample.labels[label]] = values.get(sample.labels[label], 0.0) + sample.value
         return values
+
+    def _samples(self, name: str, labels: Mapping[str, str]) -> list[Sample]:
+        lines = [line for line in self.text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
+        families = text_string_to_metric_families("\n".join(lines) + "\n")
+        samples = [sample for family in families for sample in family.samples]
+        return [sample for sample in samples if labels.items() <= sample.labels.items()]
 
 
 class World:
@@ -205,7 +209,7 @@ class World:
 
 def write(file: Path, resources: list[dict[str, Any]]) -> None:
     """Resources as people write them: YAML documents."""
-    file.write_text(yaml.safe_dump_all(resources, sort_keys=False))
+    file.write_text(yaml.dump_all(resources, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False))
 
 
 def chat(text: str = "hello", **members: Any) -> dict[str, Any]:
