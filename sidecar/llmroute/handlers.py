@@ -20,10 +20,10 @@ from llmroute.cached import CachedVisit
 from llmroute.errors import Internal, MethodNotAllowed, NotFound, Rejected, RequestError
 from llmroute.exchange import Exchange
 from llmroute.health import RetryBudget
-from llmroute.inbound import Arrival, Connection
+from llmroute.inbound import SENT_AND_CLOSE, Arrival, Connection
 from llmroute.learning import Learner
 from llmroute.lines import identified, line, measured, routed, upstream_lines
-from llmroute.relay import EVENT_STREAM, JSON, Audience, Relay, send_whole
+from llmroute.relay import EVENT_STREAM, JSON, OWN_ERROR, Audience, Relay, send_whole
 from llmroute.reload import Cell
 from llmroute.request import Dialect, InferenceRequest, Observation, Operation, RequestEnded
 from llmroute.routing import choose, explain
@@ -114,7 +114,7 @@ class Visit:
                 raise
             except Exception:
                 log.exception("request %s failed in the sidecar itself", self._id)
-                return await self._refuse(Internal("an error inside LLMRoute; its log has the details"))
+                return await self._refuse(Internal(OWN_ERROR))
         except BaseException:
             self._status = HUNG_UP
             raise
@@ -278,8 +278,11 @@ class Visit:
 
     async def _refuse(self, error: RequestError) -> web.StreamResponse:
         """An error made by us: marked as such, in the caller's dialect, and not to be retried by the SDK, because
-        what could be retried has been."""
+        what could be retried has been. An answer that has begun is cut instead: the connection closes without its
+        last chunk."""
         self._error = error.code
+        if self._arrival.begun:
+            return SENT_AND_CLOSE
         self._id = self._id or self._proxy.new_id()
         status = error.status
         if isinstance(error, Rejected) and error.upstream_status == 429:

@@ -34,7 +34,7 @@ class Arrival:
     request.
     """
 
-    __slots__ = ("_task", "_writer", "connection", "content", "message")
+    __slots__ = ("_task", "_writer", "begun", "connection", "content", "message")
 
     def __init__(
         self,
@@ -49,6 +49,8 @@ class Arrival:
         self.content = content
         """The body."""
         self.connection = cast(Connection, connection)
+        self.begun = False
+        """An answer that comes piece by piece has begun: there can be no other."""
         self._writer = writer
         self._task = task
 

@@ -6,8 +6,8 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from llmroute.admission import Head, answer_expectation, arriving
-from llmroute.errors import AttemptError, NotFound, TotalTimeout, Unsupported
-from llmroute.inbound import SENT_AND_CLOSE, Arrival
+from llmroute.errors import BetweenTokensTimeout, NotFound, TotalTimeout, Unsupported
+from llmroute.inbound import Arrival
 from llmroute.lines import line, upstream_lines
 from llmroute.relay import Pipe, send_bodiless
 from llmroute.request import Dialect, Operation
@@ -43,7 +43,7 @@ async def relay(
 ) -> tuple[int, web.StreamResponse]:
     """One attempt, bytes in and bytes out as they come. Returns the target's status and what aiohttp wants.
 
-    Raises AttemptError leaves and NotFound before the answer has begun; after that a break closes the connection.
+    Raises AttemptError leaves, NotFound, RequestTimeout and BadRequest; the answer may have begun before.
     """
     timeouts, path = route.declared.spec.failover.timeouts, _path(arrival)
     await answer_expectation(arrival)
@@ -94,14 +94,14 @@ async def _relay_answer(arrival: Arrival, response: Response, silence: float) ->
         return await send_bodiless(arrival, response.status, content_type, upstream_lines(response.headers))
     pipe = Pipe(arrival)
     pipe.begin(response.status, content_type, upstream_lines(response.headers))
-    try:
-        while True:
+    while True:
+        try:
             async with asyncio.timeout(silence):
                 piece = await response.read()
-            if not piece:
-                break
-            await pipe.write(piece)
-    except (TimeoutError, AttemptError):
-        return SENT_AND_CLOSE  # without the last chunk: the app sees that the answer is cut
+        except TimeoutError:
+            raise BetweenTokensTimeout(f"the target went silent for {silence:g} s in mid-answer") from None
+        if not piece:
+            break
+        await pipe.write(piece)
     await pipe.write(b"", last=True)
     return pipe.ended()

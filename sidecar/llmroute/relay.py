@@ -13,13 +13,14 @@ from typing import Protocol
 from aiohttp import HttpVersion11, web
 
 from llmroute import dialects
-from llmroute.errors import AttemptError
+from llmroute.errors import AttemptError, Internal, RequestError
 from llmroute.exchange import Exchange
 from llmroute.inbound import SENT, SENT_AND_CLOSE, Arrival
 from llmroute.request import Outcome
 
 LONGEST_HOLD_UP = 1.0
 """Seconds that an app that does not read can hold up others who have come to wait for the same answer."""
+OWN_ERROR = "an error inside LLMRoute; its log has the details"
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
@@ -98,6 +99,7 @@ class Pipe:
         if self._head:
             out = self._head + out
             self._head = b""
+            self._arrival.begun = True
         return bool(out) and self._arrival.write(out)
 
     def ended(self) -> web.StreamResponse:
@@ -145,6 +147,11 @@ class Relay:
         except AttemptError as error:
             await self._end_honestly(error)
             return SENT_AND_CLOSE
+        except ConnectionError:
+            raise
+        except Exception:
+            await self._end_honestly(Internal(OWN_ERROR))
+            raise
         finally:
             exchange.finish(Outcome.CANCELLED)
 
@@ -175,7 +182,7 @@ class Relay:
                     await self._pipe.drained()
                     return
 
-    async def _end_honestly(self, error: AttemptError) -> None:
+    async def _end_honestly(self, error: RequestError) -> None:
         """After the commit point nothing can be retried: say so in the stream, and do not let it look complete."""
         inference = self._exchange.request
         if inference.stream:

@@ -4,10 +4,12 @@ import asyncio
 import json
 
 import pytest
+from tests.app import CHAT
 from tests.sidecar.serving.scripted import DONE, Call, chunk, finish, scripted
-from tests.world import elsewhere, provider, world
+from tests.world import chat, elsewhere, provider, world
 
 from llmroute import patience
+from llmroute.exchange import Exchange
 from llmroute.simulator.spec import ErrorEvent, Fault, Malformed, Reset, Speed, Stall, Truncate
 
 SHORT = {"timeouts": {"betweenTokens": "150ms"}}
@@ -54,6 +56,24 @@ async def test_a_stream_that_breaks_after_content_ends_with_an_error_event(
         metrics = await here.metrics()
         assert metrics.by("llmroute_attempts_total", "outcome") == {outcome: 1}
         assert metrics.sum("llmroute_failovers_total") == 0
+
+
+async def test_an_error_of_our_own_after_content_ends_the_stream_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(exchange: Exchange) -> bytes:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Exchange, "more", fails)
+    east = provider("east", tokens_per_second=Speed(median=500))
+    async with world(east) as here, here.app() as app:
+        app.ask(CHAT, chat(stream=True))
+        answer = await app.answer()
+
+        assert answer.status == 200
+        assert answer.events[-1]["error"]["code"] == "internal"
+        assert await app.closed()
+    assert "ZeroDivisionError" in caplog.text
 
 
 async def test_any_byte_resets_the_silence_even_a_comment() -> None:

@@ -154,6 +154,34 @@ async def test_an_answer_that_breaks_is_cut_and_does_not_look_complete() -> None
         assert (answer.status, answer.body, answer.whole) == (200, b"half", False)
 
 
+async def test_an_upload_that_stalls_after_the_answer_has_begun_cuts_the_answer() -> None:
+    async def answers_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answers_early, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    settings = {"body_timeout": 0.1}
+    async with server, world(elsewhere("east", url), settings=settings) as here, here.app() as app:
+        app.send(b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\npart")
+        await app.head()
+
+        assert await app.reader.read() == b"5\r\nhello\r\n"
+
+
+async def test_an_answer_that_breaks_before_its_first_byte_is_an_error() -> None:
+    async def breaks(call: Call) -> None:
+        await call.begin()
+        await asyncio.sleep(0.02)
+        call.reset()
+
+    async with scripted(breaks) as east, world(elsewhere("east", east.url)) as here:
+        assert (await here.ask("/v1/files/f1/content")).status == 502
+
+
 async def test_an_upload_that_drips_is_ended() -> None:
     async with (
         scripted(echoes) as east,
