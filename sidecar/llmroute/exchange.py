@@ -235,11 +235,10 @@ class Exchange:
 
     def _complete(self, response: "Response", body: bytes) -> bytes:
         """All of a non-stream is there."""
-        reader = self._reader
-        out = reader.feed(body)
+        out = self._understood(body)
         self.complete = True
-        out += reader.close()
-        if reader.failure is not None:
+        out += self._understood(b"")
+        if self._reader.failure is not None:
             raise self._rejected(response, body)
         self.finish(Outcome.OK)
         return out
@@ -282,15 +281,24 @@ class Exchange:
             self.complete = not chunk
             return chunk
         if chunk:
-            out = reader.feed(chunk)
+            out = self._understood(chunk)
             if reader.ended and not response.ended:
                 patience.said_all()
         else:
-            out = reader.close()
+            out = self._understood(b"")
             self.complete = reader.failure is None
         if self._first_at is None and reader.first_content and self.request.stream:
             self._note_first_content(response)
         return out
+
+    def _understood(self, chunk: bytes) -> bytes:
+        """What the app gets of a read, or at the end. An answer that no reader foresaw is the target's fault."""
+        try:
+            return self._reader.feed(chunk) if chunk else self._reader.close()
+        except AttemptError:
+            raise
+        except Exception as error:  # not in full: it may quote what the target said
+            raise StreamBroken(f"{self.target.name}'s answer makes no sense: {type(error).__name__}") from error
 
     def _note_first_content(self, response: "Response") -> None:
         self._first_at = at = response.last_byte_at

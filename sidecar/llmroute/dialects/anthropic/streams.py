@@ -85,5 +85,6 @@ class MessageReader(StreamReader):
         usage = read.usage if read.message is None else read.message.usage
         self._counts = self._counts.updated(anthropic_counts(usage))
         self.usage = self._counts.usage()
-        if read.delta is not None and read.delta.stop_reason:
-            self.finish = FINISH_OF_STOP.get(read.delta.stop_reason, "stop")
+        reason = None if read.delta is None else read.delta.stop_reason
+        if reason and isinstance(reason, str):
+            self.finish = FINISH_OF_STOP.get(reason, "stop")
