@@ -57,6 +57,12 @@ class Proxy:
         """A request id: 32 hexadecimal digits, from a random beginning upwards."""
         return next(self._ids).to_bytes(16, "big").hex()
 
+    def refused(self, status: int, code: str, seconds: float) -> str:
+        """What could not be read as a request counts as one as well; see inbound.Refused."""
+        name = self.new_id()
+        self.telemetry.request_ended(RequestEnded(id=name, at=monotonic(), total=seconds, status=status, error=code))
+        return name
+
     def handle(self, arrival: Arrival) -> Awaitable[web.StreamResponse]:
         """aiohttp's entry: one Visit per request."""
         return Visit(self, arrival).answer()
@@ -78,6 +84,7 @@ class Visit:
         "_overhead",
         "_proxy",
         "_route",
+        "_saved",
         "_status",
         "_upload",
         "_wanted",
@@ -100,6 +107,7 @@ class Visit:
         self._upload = 0.0
         self._overhead: float | None = None
         self._cache = ""
+        self._saved = 0
         self._error = ""
         self._status = 200
 
@@ -220,6 +228,7 @@ class Visit:
         wanted = self._wanted
         assert wanted is not None
         self._cache = how
+        self._saved = entry.usage.input + entry.usage.output if entry.usage is not None else 0
         self._overhead = max(0.0, monotonic() - self._arrived - self._upload)
         headers = identified(self._id, self._dialect) + routed(entry.target, "cache") + measured(self._overhead, how)
         return await self._send(200, EVENT_STREAM if wanted.stream else JSON, headers, body)
@@ -323,6 +332,7 @@ class Visit:
             ttft=exchange.first_content_at - self._arrived if exchange and exchange.first_content_at else None,
             overhead=self._overhead,
             usage=observation.usage if observation is not None else None,
+            saved=self._saved,
         )
 
 

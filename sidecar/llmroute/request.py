@@ -238,3 +238,5 @@ class RequestEnded(msgspec.Struct, frozen=True):
     ttft: float | None = None
     overhead: float | None = None
     usage: Usage | None = None
+    saved: int = 0
+    """Tokens that no target had to be asked for, since the cache had the answer."""

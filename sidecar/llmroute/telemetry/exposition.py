@@ -33,6 +33,12 @@ _ROUTE_COUNTERS: tuple[tuple[str, str, Labels, OfRoute], ...] = (
         ("result",),
         lambda m: [((result,), count) for result, count in m.cache_results.items()],
     ),
+    (
+        "tokens_saved",
+        "Tokens, read and written, that no target was asked for.",
+        ("by",),
+        lambda m: [(("cache",), m.saved)] if m.cache_results else [],
+    ),
 )
 _TARGET_COUNTERS: tuple[tuple[str, str, Labels, OfTarget], ...] = (
     (

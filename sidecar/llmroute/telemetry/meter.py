@@ -129,7 +129,18 @@ class TargetMeter:
 class RouteMeter:
     """Counters of one route."""
 
-    __slots__ = ("_latest", "changes", "durations", "failovers", "overhead", "queue", "requests", "targets", "ttft")
+    __slots__ = (
+        "_latest",
+        "changes",
+        "durations",
+        "failovers",
+        "overhead",
+        "queue",
+        "requests",
+        "saved",
+        "targets",
+        "ttft",
+    )
 
     def __init__(self) -> None:
         self.targets: dict[str, TargetMeter] = {}
@@ -142,6 +153,8 @@ class RouteMeter:
         self.queue = Histogram(QUEUE_SECONDS)
         self.failovers: dict[tuple[str, str, str], int] = {}
         """By from, to and the reason: the outcome that made the attempt fail."""
+        self.saved = 0
+        """Tokens of answers that came from the cache."""
         self.changes = 0
         """Selections of another target than the one before."""
         self._latest = ""
@@ -171,6 +184,7 @@ class RouteMeter:
         key = (outcome, ended.cache or CACHE_OFF)
         requests = self.requests
         requests[key] = requests.get(key, 0) + 1
+        self.saved += ended.saved
         self.durations[ended.stream].observe(ended.total)
         if ended.stream and ended.ttft is not None:
             self.ttft.observe(ended.ttft)

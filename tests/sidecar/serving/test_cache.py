@@ -39,6 +39,8 @@ async def test_the_second_identical_request_is_answered_from_memory() -> None:
         metrics = await here.metrics()
         assert metrics.by("llmroute_cache_requests_total", "result") == {"miss": 1, "hit": 1}
         assert metrics.by("llmroute_requests_total", "cache") == {"miss": 1, "hit": 1}
+        usage = first.json["usage"]
+        assert metrics.by("llmroute_tokens_saved_total", "by") == {"cache": usage["total_tokens"]}
 
 
 async def test_without_a_cache_in_the_route_nothing_is_kept() -> None:
@@ -127,6 +129,8 @@ async def test_callers_with_another_credential_or_tenant_never_share() -> None:
         {"authorization": "Bearer b"},
         {"x-api-key": "a"},
         {"api-key": "a"},
+        {"x-goog-api-key": "a"},
+        {"x-auth-token": "a"},
         {"authorization": "Bearer a", "x-llmroute-tenant": "gold"},
         {"authorization": "Bearer a", "x-llmroute-tenant": "silver"},
     ]

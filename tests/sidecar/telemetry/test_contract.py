@@ -27,6 +27,7 @@ CONTRACT = {
     "llmroute_target_state": ("gauge", "route target state"),
     "llmroute_predicted_ttft_seconds": ("gauge", "route target"),
     "llmroute_cache_requests_total": ("counter", "route result"),
+    "llmroute_tokens_saved_total": ("counter", "route by"),
     "llmroute_cost_usd_total": ("counter", "route target"),
     "llmroute_config_revision": ("gauge", ""),
     "llmroute_config_reloads_total": ("counter", "result"),
