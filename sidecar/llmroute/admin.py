@@ -9,10 +9,13 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from llmroute.admission import Gate
+from llmroute.errors import RequestError
 from llmroute.inbound import Arrival
 from llmroute.relay import JSON, send_whole
 from llmroute.reload import Cell
 from llmroute.runtime import LiveRoute, LiveTarget
+from llmroute.settings import Settings
 from llmroute.telemetry import Telemetry
 
 TEXT = b"text/plain; charset=utf-8"
@@ -23,7 +26,8 @@ STATUS_WINDOW = 300.0
 class Admin:
     """Answers the admin port."""
 
-    def __init__(self, cell: Cell, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, cell: Cell, telemetry: Telemetry) -> None:
+        self._gate = Gate(settings)
         self._cell = cell
         self._telemetry = telemetry
         self.draining = False
@@ -59,6 +63,10 @@ class Admin:
         peer = arrival.as_aiohttps().remote
         if peer is None or not ipaddress.ip_address(peer).is_loopback:
             return await send_whole(arrival, 403, TEXT, b"", b"/status is for loopback only\n")
+        try:
+            self._gate.admit(arrival)
+        except RequestError as error:  # a web page that has its own name point to us, for one
+            return await send_whole(arrival, error.status, TEXT, b"", f"{error}\n".encode("utf-8", "replace"))
         body = orjson.dumps(self.status(), option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
         return await send_whole(arrival, 200, JSON, b"", body + b"\n")
 

@@ -1,7 +1,7 @@
 """The listening side: aiohttp's low-level server with what it lacks."""
 
 import asyncio
-import contextlib
+import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -18,6 +18,8 @@ from llmroute.errors import ConfigError
 
 if TYPE_CHECKING:
     from llmroute.admission import Head
+
+log = logging.getLogger("llmroute")
 
 KEEP_ALIVE = 75.0
 """Seconds that an idle connection of an app is kept: longer than the SDKs' pools keep theirs (5 to 60 s), so that
@@ -114,6 +116,9 @@ SENT = Sent(keep_alive=True)
 SENT_AND_CLOSE = Sent(keep_alive=False)
 
 Handler = Callable[[Arrival], Awaitable[web.StreamResponse]]
+Refused = Callable[[int, str, float], str]
+"""Told of what could not be read as a request: HTTP status, code of the error, and seconds that it took. Gives the
+request id to answer with."""
 
 
 class Connection(RequestHandler):
@@ -123,10 +128,11 @@ class Connection(RequestHandler):
     once, unless others wait for the same answer (`goes_on`); errors that say what is wrong and no more.
     """
 
-    __slots__ = ("_head_timer", "_header_timeout", "goes_on", "head")
+    __slots__ = ("_head_timer", "_header_timeout", "_refused", "goes_on", "head")
 
-    def __init__(self, manager: "AppServer", header_timeout: float, **options: Any) -> None:
+    def __init__(self, manager: "AppServer", header_timeout: float, refused: Refused | None, **options: Any) -> None:
         super().__init__(manager, **options)
+        self._refused = refused
         self._header_timeout = header_timeout
         self._head_timer: asyncio.TimerHandle | None = None
         self.goes_on: Callable[[], bool] | None = None
@@ -156,7 +162,7 @@ class Connection(RequestHandler):
     def _head_late(self, count: int) -> None:
         self._head_timer = None
         if self._request_count == count and self._awaits_head() and self.transport is not None:
-            self.transport.write(_plain(408, "the request's head came too slowly"))
+            self._refuse(408, "the request's head came too slowly", self._header_timeout)
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -177,32 +183,40 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """A request that could not be parsed, before its path is known; nothing of aiohttp's own pages."""
-        reason = (message or "the request could not be parsed").splitlines()[0][:200]
-        if self.transport is not None:
-            self.transport.write(_plain(status, reason) if 400 <= status < 500 else _plain(500, "internal error"))
+        if message is not None:
+            self._refuse(status, (message or "the request could not be parsed").splitlines()[0][:200])
+        elif self.transport is not None:  # the handler failed, and has told of its request already
+            self.transport.write(_plain(500, "internal", "internal error"))
         return SENT_AND_CLOSE
+
+    def _refuse(self, status: int, reason: str, seconds: float = 0.0) -> None:
+        code = "request_timeout" if status == 408 else "invalid_request"
+        request_id = self._refused(status, code, seconds) if self._refused is not None else ""
+        if self.transport is not None:
+            self.transport.write(_plain(status, code, reason, request_id))
 
 
 _parse = RequestHandler.data_received
-_CODES = {408: "request_timeout", 500: "internal"}
 
 
-def _plain(status: int, text: str) -> bytes:
+def _plain(status: int, code: str, text: str, request_id: str = "") -> bytes:
     """An answer to what could not be read as a request."""
     body = f"{text}\n".encode("utf-8", "replace")
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
-        f"connection: close\r\nx-llmroute-error: {_CODES.get(status, 'invalid_request')}\r\nx-should-retry: false\r\n"
-        f"content-length: {len(body)}\r\n\r\n"
+        f"connection: close\r\nx-llmroute-error: {code}\r\nx-should-retry: false\r\n"
+        f"content-length: {len(body)}\r\n"
     )
+    head += f"x-request-id: {request_id}\r\n\r\n" if request_id else "\r\n"
     return head.encode() + body
 
 
 class AppServer(web.Server):
     """Makes a Connection for each accepted socket."""
 
-    def __init__(self, handler: Handler, header_timeout: float) -> None:
+    def __init__(self, handler: Handler, header_timeout: float, refused: Refused | None = None) -> None:
         super().__init__(cast(Any, handler), request_factory=cast(Any, Arrival))
+        self._refused = refused
         self._header_timeout = header_timeout
 
     def __call__(self) -> Connection:
@@ -210,6 +224,7 @@ class AppServer(web.Server):
         return Connection(
             self,
             self._header_timeout,
+            self._refused,
             loop=self._loop,
             keepalive_timeout=KEEP_ALIVE,
             access_log=None,
@@ -232,9 +247,13 @@ async def listen(server: web.Server, host: str, port: int) -> tuple[list[asyncio
         raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
     port = sockets[0].getsockname()[1]
     if host == "127.0.0.1":
-        # Without IPv6, or where the port is another's there, 127.0.0.1 is all that is promised.
-        with contextlib.suppress(OSError):
+        try:
             sockets.append(_bound("::1", port))
+        except OSError as error:  # without IPv6, 127.0.0.1 is all that is promised
+            if error.errno == errno.EADDRINUSE:
+                log.warning(
+                    "[::1]:%d belongs to another process: who calls localhost may reach that one; call 127.0.0.1", port
+                )
     return [await loop.create_server(server, sock=sock, backlog=1024) for sock in sockets], port
 
 

@@ -22,6 +22,10 @@ from llmroute.upstream import Upstream
 log = logging.getLogger("llmroute")
 
 
+AT_ONCE = 0.01
+"""Seconds for what is cut off to end; aiohttp takes 0 for no limit."""
+
+
 class Sidecar:
     """A running sidecar: `app_port` and `admin_port` are the ports in use."""
 
@@ -32,6 +36,8 @@ class Sidecar:
         self._admin = admin
         self._server = server
         self._listeners = listeners
+        self._hurried = False
+        self._patience: asyncio.Timeout | None = None
 
     async def drain(self, longest: float) -> None:
         """Take no new connections, let requests in flight end for at most `longest` seconds, then close."""
@@ -39,7 +45,17 @@ class Sidecar:
         for listener in self._listeners:
             listener.close()
         self._server.pre_shutdown()
-        await self._server.shutdown(longest)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.0 if self._hurried else longest) as self._patience:
+                await self._server.shutdown(None)
+        self._patience = None
+        await self._server.shutdown(AT_ONCE)
+
+    def stop_now(self) -> None:
+        """Whatever is still in flight while it drains ends at once."""
+        self._hurried = True
+        if self._patience is not None:
+            self._patience.reschedule(0.0)
 
 
 @contextlib.asynccontextmanager
@@ -61,8 +77,8 @@ async def sidecar(settings: Settings, files: Sequence[Path], rng: Random) -> Asy
         watcher = Watcher(files, secrets_dir, Compiler(upstream), cell, telemetry)
         watcher.load()
         proxy = Proxy(settings, cell, Learner(telemetry), telemetry, rng)
-        app_server = AppServer(proxy.handle, settings.header_timeout)
-        admin = Admin(cell, telemetry)
+        app_server = AppServer(proxy.handle, settings.header_timeout, proxy.refused)
+        admin = Admin(settings, cell, telemetry)
         admin_server = AppServer(admin.handle, settings.header_timeout)
         admin_listeners, admin_port = await listen(admin_server, settings.admin_host, settings.admin_port)
         for listener in admin_listeners:

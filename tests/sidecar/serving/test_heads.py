@@ -9,6 +9,8 @@ from tests.app import CHAT, MESSAGES, request
 from tests.sidecar.serving.raw import drip, head, refused
 from tests.world import chat, provider, world
 
+from llmroute import admission
+
 
 async def test_a_head_that_drips_is_ended() -> None:
     async with world(provider("east"), settings={"header_timeout": 0.1}) as here, here.app() as app:
@@ -19,6 +21,8 @@ async def test_a_head_that_drips_is_ended() -> None:
         assert answer.error == "request_timeout"
         assert await app.closed()
         assert (await here.chat()).status == 200
+        outcomes = (await here.metrics()).by("llmroute_requests_total", "outcome", route="")
+        assert outcomes == {"request_timeout": 1}
 
 
 async def test_a_second_head_on_a_connection_may_not_drip_either() -> None:
@@ -68,7 +72,10 @@ async def test_what_is_no_proper_http_is_refused(raw: bytes) -> None:
         assert answer.headers["x-llmroute-error"] == "invalid_request" or answer.status in (403, 413)
         assert answer.headers["x-should-retry"] == "false"
         assert answer.whole
+        assert answer.headers["x-request-id"]
         assert here.requests("east") == 1
+        outcomes = (await here.metrics()).by("llmroute_requests_total", "outcome", route="")
+        assert sum(outcomes.values()) == 1, "it is counted like any other request"
         assert b"Traceback" not in answer.body
 
 
@@ -77,6 +84,18 @@ async def test_a_refusal_before_the_path_is_known_is_plain_text_and_closes() -> 
         app.send(RAW["garbage"])
         assert (await app.answer()).headers["content-type"].startswith("text/plain")
         assert await app.closed()
+
+
+async def test_a_refusal_before_the_path_is_known_is_logged_with_the_id_that_the_app_got(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async with world(provider("east")) as here, here.app() as app:
+        app.send(RAW["garbage"])
+        answer = await app.answer()
+    lines = [json.loads(text) for text in capfd.readouterr().out.splitlines()]
+    (told,) = [line for line in lines if line["event"] == "request"]
+    assert told["request_id"] == answer.headers["x-request-id"]
+    assert (told["status"], told["outcome"], told["error"]) == (400, "invalid_request", "invalid_request")
 
 
 @pytest.mark.parametrize(
@@ -242,3 +261,11 @@ async def test_anthropics_sdk_finds_the_request_id_by_its_own_name(dialect: str)
 
         assert answer.headers["request-id"]
         assert refused.headers["request-id"] == refused.headers["x-request-id"]
+
+
+async def test_names_that_are_too_long_are_not_remembered() -> None:
+    async with world(provider("east")) as here:
+        name = "x-" + "y" * 5000
+        assert (await here.chat(headers={name: "1"})).status == 200
+        assert here.fleet["east"].requests[0].header(name.encode()) == "1"
+        assert max(map(len, admission._KINDS)) <= 64

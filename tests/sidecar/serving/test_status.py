@@ -300,3 +300,15 @@ async def test_one_line_a_request_is_logged(capfd: pytest.CaptureFixture[str]) -
     assert 0 <= good["overhead_ms"] <= good["ttft_ms"] <= good["total_ms"]
     assert (bad["outcome"], bad["status"], bad["error"]) == ("unknown_model", 404, "unknown_model")
     assert "not to be logged" not in json.dumps(lines)
+
+
+@pytest.mark.parametrize("web", [{"host": "evil.example"}, {"origin": "https://evil.example"}])
+async def test_a_web_page_learns_nothing_from_the_status(web: dict[str, str]) -> None:
+    """It can point its own name to 127.0.0.1."""
+    async with world(provider("east")) as here, connected(here.sidecar.admin_port) as app:
+        app.ask("/status", headers=web)
+        answer = await app.answer()
+        assert answer.status == 403
+        assert b"east" not in answer.body
+        app.ask("/status")
+        assert (await app.answer()).status == 200
