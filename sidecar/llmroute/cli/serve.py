@@ -14,6 +14,8 @@ from llmroute.server import sidecar
 from llmroute.settings import Settings
 from llmroute.spec import Duration, Quantity
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 log = logging.getLogger("llmroute")
 
 
@@ -63,7 +65,7 @@ def address(text: str) -> tuple[str, int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT; then drain."""
+    """Serve until SIGTERM or SIGINT; then drain, until the next one."""
     settings = Settings(
         listen_host=arguments.listen[0],
         listen_port=arguments.listen[1],
@@ -87,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _serve(settings: Settings, files: list[Path]) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
     async with sidecar(settings, files, Random()) as running:
         # What start-up built lives as long as the process: collections need not look at it again.
@@ -96,4 +98,6 @@ async def _serve(settings: Settings, files: list[Path]) -> None:
         log.info("serving on http://%s:%d/v1", settings.listen_host, running.app_port)
         log.info("metrics and /status on http://%s:%d", settings.admin_host, running.admin_port)
         await stop.wait()
-        log.info("draining")
+        log.info("draining; again to stop now")
+        for number in SIGNALS:
+            loop.add_signal_handler(number, running.stop_now)

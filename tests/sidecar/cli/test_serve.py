@@ -61,6 +61,33 @@ async def test_a_drain_does_not_last_for_ever() -> None:
         assert await process.ended() == (0, "")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_who_does_not_want_to_wait_for_the_drain_asks_again(number: signal.Signals) -> None:
+    async with (
+        world(provider("east", faults=[Stall(after_tokens=1)])) as here,
+        serving(here.file, "--drain-timeout", "10m") as process,
+        connected(await process.port("serving")) as app,
+    ):
+        app.ask(CHAT, chat(stream=True))
+        await app.head()
+        process.signal(number)
+        await process.until("draining; again to stop now")
+        process.signal(number)
+        assert await process.ended() == (0, "")
+        (request,) = [line for line in process.log if line["event"] == "request"]
+        assert request["outcome"] == "cancelled"
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
+async def test_a_stranger_where_localhost_may_lead_is_named() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as stranger:
+        port = stranger.getsockname()[1]
+        address = ("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0")
+        async with world(provider("east")) as here, llmroute("serve", here.file, *address) as process:
+            await process.until(rf"\[::1\]:{port} belongs to another process")
+            assert await process.port("serving") == port
+
+
 async def test_a_changed_file_is_seen_by_the_process() -> None:
     async with world(provider("east")) as here, serving(here.file) as process:
         port = await process.port("serving")
