@@ -14,7 +14,7 @@ from llmroute.health import RetryBudget
 from llmroute.learning import Learner
 from llmroute.patience import EARLY
 from llmroute.request import Decision, InferenceRequest, Outcome
-from llmroute.routing import choose
+from llmroute.routing import NOTHING_TRIED, choose
 from llmroute.runtime import LiveRoute, LiveTarget
 
 PAUSE = 0.1
@@ -67,11 +67,11 @@ class Attempts:
     @property
     def trail(self) -> str:
         """`openai-east:first-token-timeout, azure:ok`: each attempt and how it ended, or stands."""
-        last = self.exchange
-        trail = "" if last is None or last in self.failed else _step(last)
-        if self.failed:
-            trail = ", ".join([*map(_step, self.failed), *([trail] if trail else [])])
-        return trail
+        last, failed = self.exchange, self.failed
+        if not failed:
+            return "" if last is None else _step(last)
+        steps = [*failed, last] if last is not None and last not in failed else failed
+        return ", ".join(map(_step, steps))
 
     async def begin(self) -> bytes:
         """The first bytes for the app, from the first attempt that gets as far as its commit point.
@@ -79,18 +79,20 @@ class Attempts:
         Raises the last attempt's AttemptError when no further attempt is allowed or nobody is left to try, RateLimited
         when all who are left are limited, another RoutingError or ClientError when no attempt could be made.
         """
-        self._budget.request(monotonic())
+        now = monotonic()
+        self._budget.request(now)
         last: AttemptError | None = None
         while True:
             try:
-                target, body = self._pick(monotonic())
+                target, body = self._pick(now)
             except NoCandidate:
                 if last is None:
                     raise
                 raise last from None  # what a target said tells the app more
-            if any(target is failed.target for failed in self.failed):
+            if last is not None and any(target is failed.target for failed in self.failed):
                 await asyncio.sleep(PAUSE * len(self.failed) * self._rng.uniform(0.5, 1.0))
-            exchange = self._attempt(target, body)
+                now = monotonic()
+            exchange = self._attempt(target, body, now)
             try:
                 return await exchange.start()
             except AttemptError as error:
@@ -100,14 +102,15 @@ class Attempts:
                 if failure_of(exchange) is Outcome.CONTEXT_TOO_LONG:
                     window = exchange.target.spec.context_window or self._ask.prompt_tokens
                     self._ask = msgspec.structs.replace(self._ask, window_above=window)
-                if not self._may_go_on(exchange, error, monotonic()):
+                now = monotonic()
+                if not self._may_go_on(exchange, error, now):
                     raise
 
     def _pick(self, now: float) -> tuple[LiveTarget, bytes]:
         """The next target, and the request as it wants it. A target is asked whether it can express the request when
         it is picked, not before: for one of the other dialect the answer takes a whole translation."""
         request, route = self._request, self._route
-        tried = [exchange.target.name for exchange in self.failed]
+        tried = [exchange.target.name for exchange in self.failed] if self.failed else NOTHING_TRIED
         while True:
             self.decision = decision = choose(route.candidates, self._ask, now, self._rng, tried)
             target = route.targets[decision.target]
@@ -116,11 +119,11 @@ class Attempts:
             except ClientError as error:
                 self._ask = route.ask_without(self._ask, target.profile, error.param or "body")
 
-    def _attempt(self, target: LiveTarget, body: bytes) -> Exchange:
+    def _attempt(self, target: LiveTarget, body: bytes, now: float) -> Exchange:
         timeouts = self._route.declared.spec.failover.timeouts
         self.exchange = exchange = Exchange(self._request, target, body, timeouts, self._share, self._learner)
         assert self.decision is not None
-        self._learner.chosen(exchange, self.decision, self.failed)
+        self._learner.chosen(exchange, self.decision, self.failed, now)
         return exchange
 
     def _may_go_on(self, exchange: Exchange, error: AttemptError, now: float) -> bool:
@@ -148,5 +151,5 @@ def failure_of(exchange: Exchange) -> Outcome | None:
 
 
 def _step(exchange: Exchange) -> str:
-    outcome = exchange.observation.outcome if exchange.observation is not None else Outcome.OK
-    return f"{exchange.target.name}:{outcome.value}"
+    ended = exchange.observation
+    return f"{exchange.target.name}:{'ok' if ended is None else ended.outcome.word}"

@@ -6,21 +6,15 @@ from llmroute.errors import Overloaded
 class BufferBudget:
     """The bound, and what is used of it."""
 
-    __slots__ = ("_limit", "used")
+    __slots__ = ("limit", "used")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self.used = 0
 
-    def take(self, size: int) -> None:
-        """Raises Overloaded when the bound is reached."""
-        if self.used + size > self._limit:
-            raise Overloaded(f"{self._limit} bytes are buffered already (--max-buffer)", retry_after=1.0)
-        self.used += size
-
-    def give(self, size: int) -> None:
-        """Give back what was taken."""
-        self.used -= size
+    def exhausted(self) -> Overloaded:
+        """What to raise when the bound is reached."""
+        return Overloaded(f"{self.limit} bytes are buffered already (--max-buffer)", retry_after=1.0)
 
 
 class Share:
@@ -34,15 +28,18 @@ class Share:
 
     def take(self, size: int) -> None:
         """Take more. Raises Overloaded when the bound is reached."""
-        self._budget.take(size)
+        budget = self._budget
+        if budget.used + size > budget.limit:
+            raise budget.exhausted()
+        budget.used += size
         self._taken += size
 
     def give(self, size: int) -> None:
         """Give some back early."""
-        self._budget.give(size)
+        self._budget.used -= size
         self._taken -= size
 
     def give_all(self) -> None:
         """The request is over."""
-        self._budget.give(self._taken)
+        self._budget.used -= self._taken
         self._taken = 0

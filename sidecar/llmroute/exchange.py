@@ -5,6 +5,8 @@ import time
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from llmroute import dialects
 from llmroute.buffers import Share
 from llmroute.errors import (
@@ -40,6 +42,7 @@ TRANSLATED_LIMIT = 64 * 1024 * 1024
 ERROR_LIMIT = 256 * 1024
 """Bytes of an error answer that are read; the rest says nothing more."""
 
+_OK = Outcome.OK
 _OUTCOMES: dict[type[AttemptError], Outcome] = {
     ConnectFailed: Outcome.CONNECT_FAILED,
     ConnectTimeout: Outcome.CONNECT_TIMEOUT,
@@ -142,7 +145,7 @@ class Exchange:
         """Send, and wait for the commit point. Raises AttemptError leaves, Overloaded and Unsupported."""
         try:
             response = await self._send()
-            if self.request.stream:
+            if self.request.peek.stream:
                 return await self._first_frames(response)
             return await self._whole_answer(response)
         except AttemptError as error:
@@ -179,13 +182,12 @@ class Exchange:
 
     async def _send(self) -> "Response":
         """A slot, then a connection, then the request written."""
-        target, entered = self.target, monotonic()
-        if target.slots.full:
+        target = self.target
+        if not target.slots.take():
+            entered = monotonic()
             await self._queue()
-        else:
-            await target.slots.acquire()
-        self._waits_since = now = monotonic()
-        self.queued = now - entered
+            self.queued = monotonic() - entered
+        self._waits_since = monotonic()
         head = target.head(self.request)
         patience = self._patience
         self.response = response = await target.pool.send(
@@ -240,7 +242,7 @@ class Exchange:
         out += self._understood(b"")
         if self._reader.failure is not None:
             raise self._rejected(response, body)
-        self.finish(Outcome.OK)
+        self.finish(_OK)
         return out
 
     async def _first_frames(self, response: "Response") -> bytes:
@@ -287,7 +289,7 @@ class Exchange:
         else:
             out = self._understood(b"")
             self.complete = reader.failure is None
-        if self._first_at is None and reader.first_content and self.request.stream:
+        if self._first_at is None and reader.first_content and self.request.peek.stream:
             self._note_first_content(response)
         return out
 
@@ -316,8 +318,12 @@ class Exchange:
         )
 
     def _rejected(self, response: "Response", body: bytes) -> AttemptError:
-        """What an error status, or an error inside a 200, means."""
-        self.failure = failure = self._reader.failure or dialects.classify(self.target.profile, response.status, body)
+        """What an error status, or an error inside a 200, means. Whatever it is, the target's key does not go on."""
+        credential = self.target.credential
+        body = credential.redact(body)
+        failure = self._reader.failure or dialects.classify(self.target.profile, response.status, body)
+        message = credential.redact(failure.message.encode("utf-8", "replace")).decode()
+        self.failure = failure = msgspec.structs.replace(failure, message=message)
         status = response.status if response.status != 200 else 0
         retry_after = parse_retry_after(response.header, time.time())  # noqa: TID251 - HTTP-date is wall time
         return Rejected(
@@ -361,13 +367,13 @@ class Exchange:
             if self._first_at is not None:
                 ttft = self._first_at - written
                 generation = max(0.0, ended - self._first_at - self.stalled)
-            if outcome is Outcome.OK:
+            if outcome.is_ok:
                 total = max(0.0, ended - written - self.stalled)
         usage = reader.usage
         return Observation(
             target=self.target.name,
             operation=request.operation,
-            stream=request.stream,
+            stream=request.peek.stream,
             prompt_tokens=request.peek.prompt_tokens,
             outcome=outcome,
             timings=Timings(self.queued, connect, headers, ttft, generation, total),

@@ -1,10 +1,9 @@
 """What one attempt teaches, and in which order: what people look at, the estimate, the target's health, the metrics."""
 
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from llmroute.health import Transition, alike
-from llmroute.request import Decision, FirstContent, Observation, Outcome
+from llmroute.request import Decision, FirstContent, Observation
 
 if TYPE_CHECKING:
     from llmroute.exchange import Exchange
@@ -52,17 +51,17 @@ class Learner:
         learned.tally.count(observation)
         learned.window.record(observation)
         learned.latency.observe(observation)
-        if observation.outcome is Outcome.OK:
+        if observation.outcome.is_ok:
             target.lengths.learn(observation.operation, observation.output_tokens)
         transition = learned.health.observe(observation, observation.at)
         self._telemetry.attempt_ended(target.route, observation)
         if transition is not None:
             self._telemetry.state_changed(target.route, transition)
 
-    def chosen(self, exchange: "Exchange", decision: Decision, failed: "list[Exchange]") -> None:
+    def chosen(self, exchange: "Exchange", decision: Decision, failed: "list[Exchange]", now: float) -> None:
         """A target was picked for an attempt, whose silence counts from now on; after failed ones it is a failover."""
         target, request = exchange.target, exchange.request
-        target.learned.latency.sent(request.operation, request.stream, monotonic())
+        target.learned.latency.sent(request.operation, request.peek.stream, now)
         self._telemetry.chosen(target.route, target.name, decision.reason)
         if failed:
             last = failed[-1].observation

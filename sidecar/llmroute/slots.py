@@ -24,10 +24,17 @@ class Slots:
         """Whether the next attempt would have to wait."""
         return self.limit is not None and self.in_flight >= self.limit
 
+    def take(self) -> bool:
+        """Take a slot if one is free and nobody waits for it."""
+        limit = self.limit
+        if self._waiting or (limit is not None and self.in_flight >= limit):
+            return False
+        self.in_flight += 1
+        return True
+
     async def acquire(self) -> None:
         """Take a slot, waiting for one if need be. Raises Overloaded if too many wait already."""
-        if not self.full and not self._waiting:
-            self.in_flight += 1
+        if self.take():
             return
         if len(self._waiting) >= MAX_WAITING:
             raise Overloaded(f"{MAX_WAITING} requests already wait for a slot at the target", retry_after=1.0)
@@ -45,7 +52,8 @@ class Slots:
     def release(self) -> None:
         """Give the slot back; the longest waiting attempt gets it."""
         self.in_flight -= 1
-        self.wake()
+        if self._waiting:
+            self.wake()
 
     def wake(self) -> None:
         """Let waiting attempts in as far as the limit allows; also to be called when a reload raised the limit."""
