@@ -27,11 +27,17 @@ _NEVER_UPSTREAM = frozenset(
     b" openai-project proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding"
     b" upgrade".split()
 )
-_READ_HERE = frozenset(b"api-key authorization connection content-type host origin x-api-key x-request-id".split())
+_READ_HERE = frozenset(
+    b"api-key authorization connection content-type host ocp-apim-subscription-key origin x-amz-security-token"
+    b" x-auth-token x-request-id".split()
+)
+_CREDENTIALS = (b"-api-key", b"-authorization")
+"""How the names of headers end that hold somebody's key: the app's own stays here."""
 _USUAL_CONNECTIONS = frozenset({b"keep-alive", b"Keep-Alive", b"close"})
 _KINDS: dict[bytes, tuple[int, bytes]] = {}
 """Header names seen so far → (kind, lower case); bounded, since apps choose the names."""
 _MAX_KINDS = 1024
+_LONGEST_NAME = 64
 
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
@@ -81,7 +87,7 @@ def _kind(name: bytes) -> tuple[int, bytes]:
     lower = name.lower()
     if lower in _NEVER_UPSTREAM:
         kind = _DROP
-    elif lower in _READ_HERE:
+    elif lower in _READ_HERE or lower.endswith(_CREDENTIALS):
         kind = _READ
     elif lower.startswith(b"x-llmroute-"):
         kind = _OURS
@@ -89,7 +95,7 @@ def _kind(name: bytes) -> tuple[int, bytes]:
         kind = _DIALECT
     else:
         kind = _FORWARD
-    if len(_KINDS) < _MAX_KINDS:
+    if len(_KINDS) < _MAX_KINDS and len(name) <= _LONGEST_NAME:
         _KINDS[name] = (kind, lower)
     return kind, lower
 
@@ -138,12 +144,7 @@ class Gate:
                 head.length_at = at
         self._check_host(host)
         if head.hop_by_hop:
-            forward = [
-                piece
-                for at in range(0, len(forward), 4)
-                if forward[at] not in head.hop_by_hop
-                for piece in forward[at : at + 4]
-            ]
+            forward, dialect = (_without(head.hop_by_hop, pieces) for pieces in (forward, dialect))
         head.forward = b"".join(forward)
         head.dialect = b"".join(dialect)
         head.speaks_anthropic = b"anthropic-version: " in head.dialect
@@ -159,7 +160,7 @@ class Gate:
                 raise ForbiddenOrigin("requests from web pages are refused; --allow-origin admits an origin")
         elif name == b"connection":
             if value not in _USUAL_CONNECTIONS:
-                head.hop_by_hop = frozenset(option.strip().lower() for option in value.split(b","))
+                head.hop_by_hop |= frozenset(option.strip().lower() for option in value.split(b","))
         elif name == b"x-request-id":
             text = value.decode("latin-1")
             if len(text) <= MAX_REQUEST_ID and text.isascii() and text.isprintable():
@@ -180,6 +181,11 @@ class Gate:
             self._last_host = host
             return
         raise ForbiddenOrigin(f"unknown Host {name[:100]!r}; --allow-host admits a name")
+
+
+def _without(names: frozenset[bytes], pieces: list[bytes]) -> list[bytes]:
+    """Header lines, four pieces each, but for those of the names."""
+    return [piece for at in range(0, len(pieces), 4) if pieces[at] not in names for piece in pieces[at : at + 4]]
 
 
 def _is_address(name: str) -> bool:

@@ -14,6 +14,7 @@ _SHOWN_AS: dict[bytes, bytes] = {}
 """Header names of targets seen so far → how the app's line begins, empty for nothing; bounded, since targets choose
 the names."""
 _MAX_NAMES = 1024
+_LONGEST_NAME = 64
 
 
 def line(name: bytes, value: bytes) -> bytes:
@@ -71,6 +72,6 @@ def _shown_as(name: bytes) -> bytes:
     shown = lower + b": " if lower in _KEPT or lower.startswith(_KEPT_PREFIXES) else b""
     if lower == b"x-request-id":
         shown = b"x-upstream-request-id: "
-    if len(_SHOWN_AS) < _MAX_NAMES:
+    if len(_SHOWN_AS) < _MAX_NAMES and len(name) <= _LONGEST_NAME:
         _SHOWN_AS[name] = shown
     return shown

@@ -3,7 +3,9 @@
 from collections import OrderedDict
 
 MOST = 10_000
-"""Answers remembered for a route; the oldest are forgotten first. About 2 MB when full."""
+"""Answers remembered for a route; the oldest are forgotten first. About 2 MB when full; 5 MB with the longest ids."""
+LONGEST = 256
+"""Characters of an answer's id that is remembered."""
 
 
 class Owners:
@@ -16,6 +18,8 @@ class Owners:
 
     def note(self, answer: str, target: str) -> None:
         """The target made the answer."""
+        if len(answer) > LONGEST:
+            return
         self._targets[answer] = target
         self._targets.move_to_end(answer)
         if len(self._targets) > MOST:

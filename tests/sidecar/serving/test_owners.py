@@ -3,6 +3,7 @@
 import pytest
 from tests.world import provider, world
 
+from llmroute.owners import Owners
 from llmroute.request import Operation
 
 RESPONSES = "/v1/responses"
@@ -62,3 +63,11 @@ async def test_how_long_answers_are_is_learned() -> None:
         answer = await here.chat()
         tokens = answer.json["usage"]["completion_tokens"]
         assert here.route.lengths.expected(Operation.CHAT) == tokens != before
+
+
+def test_ids_that_are_too_long_to_be_ids_are_not_remembered() -> None:
+    owners = Owners()
+    owners.note("x" * 257, "east")
+    owners.note("x" * 256, "east")
+    assert owners.of("x" * 257) is None
+    assert owners.of("x" * 256) == "east"
