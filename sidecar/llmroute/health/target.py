@@ -106,11 +106,6 @@ class Health:
         """When the rate limit ends; in the past, or 0, if there is none."""
         return self._limit.until
 
-    @property
-    def ejected_until(self) -> float:
-        """When an ejected target comes on probation."""
-        return self._until if self._state is State.EJECTED else 0.0
-
     def ejected_since(self, instant: float) -> bool:
         """Whether the target is ejected now and was ejected at the instant or later."""
         return self._state is State.EJECTED and self._ejected_at >= instant

@@ -52,6 +52,11 @@ class Patient:
         return self.health.state(self.now)
 
     @property
+    def ejected_until(self) -> float:
+        assert self.state is State.EJECTED
+        return self.health._until
+
+    @property
     def admitted(self) -> bool:
         return self.health.admits(self.now, self.rng)
 

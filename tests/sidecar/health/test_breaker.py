@@ -96,8 +96,8 @@ def test_the_back_off_doubles_up_to_five_minutes_while_trials_fail() -> None:
     patient = Patient().ends(Outcome.SERVER_ERROR, times=3)
     spans = []
     for _ in range(9):
-        spans.append(patient.health.ejected_until - patient.now)
-        patient.now = patient.health.ejected_until + 0.1
+        spans.append(patient.ejected_until - patient.now)
+        patient.now = patient.ejected_until + 0.1
         patient.ends(Outcome.SERVER_ERROR)
     assert spans == pytest.approx([5, 10, 20, 40, 80, 160, 300, 300, 300])
 
@@ -105,21 +105,21 @@ def test_the_back_off_doubles_up_to_five_minutes_while_trials_fail() -> None:
 def test_the_back_off_starts_anew_after_five_healthy_minutes() -> None:
     patient = Patient().ends(Outcome.SERVER_ERROR, times=3).later(6.0).ends(Outcome.OK, times=2)
     patient.later(301.0).ends(Outcome.SERVER_ERROR, times=3)
-    assert patient.health.ejected_until - patient.now == 5.0
+    assert patient.ejected_until - patient.now == 5.0
 
 
 def test_a_relapse_soon_after_is_ejected_for_longer() -> None:
     patient = Patient().ends(Outcome.SERVER_ERROR, times=3).later(6.0).ends(Outcome.OK, times=2)
     patient.later(10.0).ends(Outcome.SERVER_ERROR, times=3)
-    assert patient.health.ejected_until - patient.now == 10.0
+    assert patient.ejected_until - patient.now == 10.0
 
 
 def test_answers_to_questions_of_before_the_ejection_change_nothing() -> None:
     patient = Patient().ends(Outcome.SERVER_ERROR, times=3)
-    until = patient.health.ejected_until
+    until = patient.ejected_until
     patient.later(2.0).ends(Outcome.OK, waited=4.0).ends(Outcome.SERVER_ERROR, times=5, waited=4.0)
     assert patient.changes == ["healthy->ejected: server-error"]
-    assert patient.health.ejected_until == until
+    assert patient.ejected_until == until
     patient.later(4.0).ends(Outcome.SERVER_ERROR, waited=10.0)
     assert patient.state is State.PROBATION
 
@@ -135,20 +135,20 @@ def test_a_wrong_key_bill_or_model_ejects_at_once_for_longer_and_says_why(outcom
     assert patient.changes == [f"healthy->ejected: {outcome.value}"]
     assert patient.health.reason == outcome.value
     assert patient.health.refused
-    assert patient.health.ejected_until - patient.now == 60.0
+    assert patient.ejected_until - patient.now == 60.0
 
 
 def test_repeated_refusals_in_panic_do_not_prolong_the_ejection() -> None:
     patient = Patient().ends(Outcome.AUTHENTICATION)
-    until = patient.health.ejected_until
+    until = patient.ejected_until
     patient.later(5.0).ends(Outcome.AUTHENTICATION, times=20)
-    assert patient.health.ejected_until == until
+    assert patient.ejected_until == until
 
 
 def test_a_key_that_is_still_wrong_after_the_ejection_ejects_again() -> None:
     patient = Patient().ends(Outcome.AUTHENTICATION).later(60.1).ends(Outcome.AUTHENTICATION)
     assert patient.changes[-1] == "probation->ejected: authentication"
-    assert patient.health.ejected_until - patient.now == pytest.approx(120.0)
+    assert patient.ejected_until - patient.now == pytest.approx(120.0)
 
 
 def test_the_end_of_a_limit_can_be_told_too() -> None:
@@ -284,7 +284,7 @@ def test_any_sequence_of_ends_keeps_the_promises_of_the_state_machine(
         after = patient.state
         assert after is State.HEALTHY or not health.clear
         assert health.limited_until >= limited, "nothing but time ends a limit"
-        assert health.ejected_until - patient.now <= 900.0 + 1e-6
+        assert health._until - patient.now <= 900.0 + 1e-6
         told = patient.events[seen:]
         if before is not after:
             assert told, "every change is told"
