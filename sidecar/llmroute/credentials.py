@@ -3,11 +3,16 @@
 The only place that holds a key in memory. A key is never in a repr, an error or a log.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Protocol
 
 from llmroute.errors import CredentialMissing
+
+SHORTEST_KEY = 8
+"""Characters of a key, or of its beginning, that are taken out of what a provider says."""
+REDACTED = b"[redacted]"
 
 
 class Source(Protocol):
@@ -117,6 +122,22 @@ class Credential:
     def says_the_same_as(self, other: "Credential") -> bool:
         """Whether both would send the same header line, or none."""
         return self._line == other._line
+
+    def redact(self, text: bytes) -> bytes:
+        """The same without the key, as it stands, as JSON writes it, or cut off at the end: some providers quote it.
+        A shorter key than any provider's stays: what it spells may be a word."""
+        if self._line is None:
+            return text
+        key = self._line[len(self._header) + len(self._prefix) + 2 : -2]
+        if len(key) < SHORTEST_KEY:
+            return text
+        escaped = json.dumps(key.decode())[1:-1].encode()
+        for quoted in {key, escaped, escaped.replace(b"/", rb"\/")}:
+            text = text.replace(quoted, REDACTED)
+            for length in range(len(quoted) - 1, SHORTEST_KEY - 1, -1):
+                if text.endswith(quoted[:length]):
+                    return text[:-length] + REDACTED
+        return text
 
     def __repr__(self) -> str:
         return f"Credential({self._header}, {'available' if self.available else 'missing'})"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.app import CHAT, MESSAGES, connected
-from tests.sidecar.serving.scripted import Call, scripted
+from tests.sidecar.serving.scripted import Call, chunk, scripted
 from tests.world import Provider, World, chat, elsewhere, message, own_key, provider, world
 
 from llmroute import reload
@@ -187,6 +187,82 @@ async def quotes_the_key(call: Call) -> None:
     key = call.header("authorization") or ""
     body = json.dumps({"error": {"message": f"Incorrect API key provided: {key}", "code": "invalid_api_key"}})
     await call.answer(body.encode(), "401 Unauthorized")
+
+
+QUOTING = [
+    "400 Bad Request",
+    "402 Payment Required",
+    "403 Forbidden",
+    "404 Not Found",
+    "422 Unprocessable",
+    "429 Too Many Requests",
+    "500 Oops",
+]
+KEY = 'sk-canary/7f3a9+"0b'
+"""With characters that JSON may write in more than one way."""
+
+
+def quotations() -> dict[str, bytes]:
+    """A provider's ways of saying KEY."""
+    usual = json.dumps({"error": {"message": f"Bearer {KEY} may not set temperature", "param": KEY}}).encode()
+    cut = json.dumps({"error": {"message": "x" * 482 + KEY}}).encode()
+    return {"as is": usual, "escaped": usual.replace(b"/", rb"\/"), "cut off": cut, "no JSON": f"<p>{KEY}".encode()}
+
+
+@pytest.mark.parametrize("quotation", quotations().values(), ids=quotations())
+@pytest.mark.parametrize("status", QUOTING)
+async def test_a_key_that_a_provider_quotes_is_taken_out_whatever_the_status(
+    status: str, quotation: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def quotes(call: Call) -> None:
+        await call.answer(quotation, status)
+
+    async with (
+        scripted(quotes) as east,
+        world(elsewhere("east", east.url, **own_key()), keys={"OWN_KEY": KEY}, failover={"maxAttempts": 1}) as here,
+    ):
+        for stream in (True, False):
+            for answer in (await here.chat(stream=stream), await here.message(stream=stream)):
+                assert answer.status >= 400
+                assert b"canary" not in answer.body
+    captured = capfd.readouterr()
+    assert "canary" not in captured.out + captured.err
+
+
+@pytest.mark.parametrize("text", [f"key {KEY} is broke", "x" * 482 + KEY], ids=["as is", "cut off"])
+@pytest.mark.parametrize("committed", [False, True])
+async def test_a_key_in_an_error_event_is_taken_out(
+    committed: bool, text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def quotes(call: Call) -> None:
+        await call.begin()
+        await call.piece(chunk("x") if committed else chunk(role="assistant"))
+        await asyncio.sleep(0.02)
+        await call.piece(b"data: %b\n\n" % json.dumps({"error": {"message": text}}).encode())
+        await call.end()
+
+    async with (
+        scripted(quotes) as east,
+        world(elsewhere("east", east.url, **own_key()), keys={"OWN_KEY": KEY}, failover={"maxAttempts": 1}) as here,
+    ):
+        for answer in (await here.chat(stream=True), await here.message(stream=True)):
+            assert b"error" in answer.body
+            assert b"canary" not in answer.body
+    captured = capfd.readouterr()
+    assert "canary" not in captured.out + captured.err
+
+
+async def test_a_short_key_spoils_no_words() -> None:
+    said = b'{"error":{"message":"temperature: too high"}}'
+
+    async def answers(call: Call) -> None:
+        await call.answer(said, "400 Bad Request")
+
+    async with (
+        scripted(answers) as east,
+        world(elsewhere("east", east.url, **own_key()), keys={"OWN_KEY": "t"}) as here,
+    ):
+        assert (await here.chat()).body == said
 
 
 async def test_no_key_ever_comes_out(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
