@@ -32,7 +32,7 @@ from llmroute.settings import Settings
 from llmroute.telemetry import Telemetry
 
 _OPENAI, _ANTHROPIC, _COUNT_TOKENS = Dialect.OPENAI, Dialect.ANTHROPIC, Operation.COUNT_TOKENS
-OPERATIONS = {operation.path: operation for operation in Operation}
+OPERATIONS = {path: operation for operation in Operation for path in (operation.path, operation.path + "/")}
 MODELS = "/v1/models"
 HUNG_UP = 499
 
@@ -276,7 +276,7 @@ class Visit:
     async def _pass_through(self) -> web.StreamResponse:
         """Other paths of the API: streamed unmodified to one target, without retry, cache or learning."""
         runtime = self._proxy.cell.runtime
-        route, target = passthrough.choose_target(runtime, self._dialect, self._arrival.path)
+        route, target = passthrough.choose_target(runtime, self._dialect, self._arrival.path, self._head.wishes)
         self._route = route
         self._status, sent = await passthrough.relay(self._arrival, self._head, target, route, self._proxy.settings)
         return sent

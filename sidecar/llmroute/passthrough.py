@@ -10,7 +10,8 @@ from llmroute.errors import BetweenTokensTimeout, NotFound, TotalTimeout, Unsupp
 from llmroute.inbound import Arrival
 from llmroute.lines import line, upstream_lines
 from llmroute.relay import Pipe, send_bodiless
-from llmroute.request import Dialect, Operation
+from llmroute.request import Dialect, Operation, Wishes
+from llmroute.routing import Ask
 from llmroute.runtime import LiveRoute, LiveTarget, Runtime
 from llmroute.settings import Settings
 from llmroute.upstream import Response
@@ -18,9 +19,9 @@ from llmroute.upstream import Response
 _ANSWERS = f"{Operation.RESPONSES.path}/"
 
 
-def choose_target(runtime: Runtime, dialect: Dialect, path: str) -> tuple[LiveRoute, LiveTarget]:
-    """For `/v1/responses/<id>...` whoever made the answer; else a route that declares `passthrough` first, else the
-    first target of the caller's dialect.
+def choose_target(runtime: Runtime, dialect: Dialect, path: str, wishes: Wishes) -> tuple[LiveRoute, LiveTarget]:
+    """For `/v1/responses/<id>...` whoever made the answer; else what the first route declares as `passthrough`; else
+    the first target of the caller's dialect that tenant, region and labels allow, rather one that has its key.
 
     Raises Unsupported if there is none.
     """
@@ -30,12 +31,25 @@ def choose_target(runtime: Runtime, dialect: Dialect, path: str) -> tuple[LiveRo
             owner = route.targets.get(route.owners.of(answer) or "")
             if owner is not None:
                 return route, owner
-    declaring = [route for route in runtime.routes if route.passthrough is not None]
-    for route in (*declaring, *runtime.routes):
-        target = route.passthrough_for(dialect)
-        if target is not None:
-            return route, target
-    raise Unsupported(f"no target speaks the {dialect} API, which this path belongs to; declare spec.passthrough")
+    for route in runtime.routes:
+        if route.passthrough is not None:
+            return route, route.passthrough
+    allowed = [(route, target) for route in runtime.routes for target in _allowed(route, wishes)]
+    speaking = [(route, target) for route, target in allowed if target.profile.dialect is dialect]
+    if not speaking:
+        raise Unsupported(
+            f"no target that this request may use speaks the {dialect} API, which this path belongs to;"
+            " declare spec.passthrough"
+        )
+    return next((found for found in speaking if not found[1].candidate.keyless), speaking[0])
+
+
+def _allowed(route: LiveRoute, wishes: Wishes) -> list[LiveTarget]:
+    """Those that the static filters leave, fallbacks last."""
+    # What is asked for is not known here; a chat that needs nothing passes wherever tenant, region and labels do.
+    ask = Ask(operation=Operation.CHAT, stream=False, prompt_tokens=0, output_tokens=1, wishes=wishes)
+    eligible = route.candidates.eligible(ask)
+    return [route.targets[candidate.name] for candidate in (*eligible.normal, *eligible.fallback)]
 
 
 async def relay(

@@ -6,9 +6,9 @@ import os
 from contextlib import suppress
 
 import pytest
-from tests.app import request
+from tests.app import CHAT, request
 from tests.sidecar.serving.scripted import Call, scripted
-from tests.world import elsewhere, own_key, provider, world
+from tests.world import chat, elsewhere, own_key, provider, world
 
 from llmroute.simulator.spec import BlackHole
 
@@ -122,6 +122,26 @@ async def test_it_goes_to_the_declared_target_else_to_the_first_of_the_callers_d
     async with world(claude, provider("east"), provider("west"), passthrough="west") as here:
         await here.ask("/v1/files")
         assert [here.requests(name) for name in ("claude", "east", "west")] == [0, 0, 1]
+
+
+async def test_it_goes_where_tenant_region_and_labels_allow_and_where_there_is_a_key() -> None:
+    providers = (
+        provider("gold", target={"tenants": ["gold"], "region": "eu"}),
+        provider("abroad", target={"region": "us"}),
+        provider("keyless", target={"region": "eu", "credential": {"secretRef": {"name": "lost", "key": "K"}}}),
+        provider("east", target={"region": "eu"}),
+    )
+    async with world(*providers, constraints={"regions": ["eu"]}) as here:
+        await here.ask("/v1/files")
+        await here.ask("/v1/files", headers={"x-llmroute-tenant": "gold"})
+        assert [here.requests(each.name) for each in providers] == [1, 0, 0, 1]
+
+
+async def test_a_slash_behind_the_path_of_an_operation_makes_it_no_other_path() -> None:
+    async with world(provider("east")) as here:
+        answer = await here.ask(CHAT + "/", chat())
+        assert answer.target == "east"
+        assert (await here.target_status("east"))["attempts"] == 1
 
 
 async def test_without_a_target_of_the_dialect_the_app_is_told_so() -> None:
