@@ -22,11 +22,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from tests.app import CHAT, MESSAGES, Answer, App, connected
 
-from llmroute.runtime import LiveRoute, LiveTarget
+from llmroute.runtime import LiveRoute
 from llmroute.server import Sidecar, sidecar
 from llmroute.settings import Settings
 from llmroute.simulator import Command, Fleet, FleetSpec, Member
 from llmroute.simulator.spec import Fault, ProviderSpec
+from llmroute.target import LiveTarget
 
 MODEL = "chat"
 """What apps ask for, and the route's name."""

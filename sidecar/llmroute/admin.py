@@ -14,8 +14,9 @@ from llmroute.errors import RequestError
 from llmroute.inbound import Arrival
 from llmroute.relay import JSON, send_whole
 from llmroute.reload import Cell
-from llmroute.runtime import LiveRoute, LiveTarget
+from llmroute.runtime import LiveRoute
 from llmroute.settings import Settings
+from llmroute.target import LiveTarget
 from llmroute.telemetry import Telemetry
 
 TEXT = b"text/plain; charset=utf-8"

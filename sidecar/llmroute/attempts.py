@@ -15,7 +15,8 @@ from llmroute.learning import Learner
 from llmroute.patience import EARLY
 from llmroute.request import Decision, InferenceRequest, Outcome
 from llmroute.routing import NOTHING_TRIED, choose
-from llmroute.runtime import LiveRoute, LiveTarget
+from llmroute.runtime import LiveRoute
+from llmroute.target import LiveTarget
 
 PAUSE = 0.1
 """Seconds, times the attempts so far, before a target is asked once more by the same request."""

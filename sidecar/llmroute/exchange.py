@@ -28,7 +28,7 @@ from llmroute.request import FirstContent, InferenceRequest, Observation, Outcom
 from llmroute.spec import Timeouts
 
 if TYPE_CHECKING:
-    from llmroute.runtime import LiveTarget
+    from llmroute.target import LiveTarget
     from llmroute.upstream import Response
 
 HOLD_LIMIT = 256 * 1024
@@ -383,4 +383,5 @@ class Exchange:
             waited=now - self._waits_since if self._waits_since else 0.0,
             retry_after=retry_after,
             status=response.status if response is not None and headers is not None else 0,
+            refused=self.failure is not None and self.failure.eject,
         )

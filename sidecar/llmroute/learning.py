@@ -7,7 +7,7 @@ from llmroute.request import Decision, FirstContent, Observation
 
 if TYPE_CHECKING:
     from llmroute.exchange import Exchange
-    from llmroute.runtime import LiveTarget
+    from llmroute.target import LiveTarget
     from llmroute.telemetry import Telemetry
 
 

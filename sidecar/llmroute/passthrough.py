@@ -12,8 +12,9 @@ from llmroute.lines import line, upstream_lines
 from llmroute.relay import Pipe, send_bodiless
 from llmroute.request import Dialect, Operation, Wishes
 from llmroute.routing import Ask
-from llmroute.runtime import LiveRoute, LiveTarget, Runtime
+from llmroute.runtime import LiveRoute, Runtime
 from llmroute.settings import Settings
+from llmroute.target import LiveTarget
 from llmroute.upstream import Response
 
 _ANSWERS = f"{Operation.RESPONSES.path}/"
