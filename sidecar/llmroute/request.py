@@ -188,6 +188,8 @@ class Observation(msgspec.Struct, frozen=True):
     """Seconds from the request written to the end of the attempt, whatever the outcome: censored evidence."""
     retry_after: float | None = None
     status: int = 0
+    refused: bool = False
+    """The target's own words named key, billing or model: no attempt can succeed until somebody mends that."""
 
 
 class Estimate(msgspec.Struct, frozen=True):

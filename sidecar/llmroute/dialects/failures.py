@@ -22,13 +22,12 @@ _WORDLESS = "an error without a message"
 
 
 class Failure(Struct, frozen=True):
-    """What to do about an error: try another target, take this one out, count it against this one."""
+    """What to do about an error: try another target, take this one out. Its outcome tells whether it is a failure."""
 
     outcome: Outcome
     message: str
     failover: bool
     eject: bool
-    penalise: bool
 
 
 class ProviderError(Struct, frozen=True):
@@ -47,7 +46,6 @@ class _Row(Struct, frozen=True):
     words: re.Pattern[str] | None = None
     failover: bool = True
     eject: bool = False
-    penalise: bool = True
 
     def matches(self, status: int, error: ProviderError) -> bool:
         if status not in self.statuses:
@@ -92,7 +90,6 @@ _TABLE = (
             r"|exceeds? the maximum number of (input )?tokens|input is too long|too many input tokens",
             re.I,
         ),
-        penalise=False,
     ),
     _Row(
         Outcome.AUTHENTICATION,
@@ -121,7 +118,7 @@ _TABLE = (
     _Row(Outcome.SERVER_ERROR, {408, *range(500, 600)}),
     _Row(Outcome.AUTHENTICATION, {401}),
     _Row(Outcome.BILLING, {402}),
-    _Row(Outcome.CLIENT_ERROR, _CLIENT_STATUSES, failover=False, penalise=False),
+    _Row(Outcome.CLIENT_ERROR, _CLIENT_STATUSES, failover=False),
     _Row(Outcome.SERVER_ERROR, _ANY),
 )
 _NOT_THE_API = _Row(Outcome.SERVER_ERROR, {403, 404, 405})
@@ -152,7 +149,7 @@ def _failure(row: _Row, error: ProviderError) -> Failure:
     message = error.message
     if row.outcome is Outcome.AUTHENTICATION:  # some providers quote the key: never into our errors and logs
         message = "the provider refused the target's credential"
-    return Failure(row.outcome, message, row.failover, row.eject, row.penalise)
+    return Failure(row.outcome, message, row.failover, row.eject)
 
 
 def read_error(body: bytes) -> ProviderError | None:

@@ -27,7 +27,6 @@ PARDONS = 5
 """Failures pardoned since the last success; a target that only ever fails is not innocent."""
 
 _HEALTHY = State.HEALTHY  # a member of an Enum class is slow to reach
-_REFUSALS = frozenset({Outcome.AUTHENTICATION, Outcome.BILLING, Outcome.MODEL_NOT_FOUND})
 _BUSY = frozenset({Outcome.OVERLOADED, Outcome.SERVER_ERROR})
 """With a Retry-After a limit as well as a failure: 503 and 529."""
 _NOT_COUNTED = frozenset({Outcome.RATE_LIMITED, Outcome.CREDENTIAL_MISSING})
@@ -212,7 +211,7 @@ class Health:
             return
         if self._state is State.EJECTED and now >= self._until:
             self._change(Event.RETURNING, now)
-        if outcome in _REFUSALS:
+        if observation.refused:
             if not self.refused:
                 self._eject(Event.REFUSED, outcome, now)
             return

@@ -134,27 +134,28 @@ THE_APPS = [
 @pytest.mark.parametrize(("outcome", "status", "body"), EJECTS)
 def test_the_providers_own_words_eject_a_target(outcome: Outcome, status: int, body: bytes) -> None:
     failure = dialects.classify(OPENAI, status, body)
-    assert (failure.outcome, failure.failover, failure.eject, failure.penalise) == (outcome, True, True, True)
+    assert (failure.outcome, failure.failover, failure.eject) == (outcome, True, True)
 
 
 @pytest.mark.parametrize(("outcome", "status", "body"), MOVES_ON)
 def test_a_passing_or_bare_failure_moves_on_without_ejecting(outcome: Outcome, status: int, body: bytes) -> None:
     failure = dialects.classify(OPENAI, status, body)
-    assert (failure.outcome, failure.failover, failure.eject, failure.penalise) == (outcome, True, False, True)
+    assert (failure.outcome, failure.failover, failure.eject) == (outcome, True, False)
+    assert failure.outcome.is_failure
 
 
 @pytest.mark.parametrize(("status", "body"), LARGER_WINDOW)
 def test_too_long_a_context_moves_on_without_blame(status: int, body: bytes) -> None:
     failure = dialects.classify(ANTHROPIC, status, body)
     assert failure.outcome is Outcome.CONTEXT_TOO_LONG
-    assert (failure.failover, failure.eject, failure.penalise) == (True, False, False)
+    assert (failure.failover, failure.eject, failure.outcome.is_failure) == (True, False, False)
 
 
 @pytest.mark.parametrize(("status", "body"), THE_APPS)
 def test_any_other_4xx_is_the_apps(status: int, body: bytes) -> None:
     failure = dialects.classify(OPENAI, status, body)
     assert failure.outcome is Outcome.CLIENT_ERROR
-    assert (failure.failover, failure.eject, failure.penalise) == (False, False, False)
+    assert (failure.failover, failure.eject, failure.outcome.is_failure) == (False, False, False)
 
 
 def test_a_quoted_key_is_never_repeated() -> None:
@@ -186,4 +187,4 @@ def test_whatever_comes_is_classified(status: int, body: bytes) -> None:
     failure = dialects.classify(OPENAI, status, body)
     assert failure.message
     assert failure.failover or failure.outcome is Outcome.CLIENT_ERROR
-    assert failure.penalise or not failure.eject
+    assert failure.outcome.is_failure or not failure.eject

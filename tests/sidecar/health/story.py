@@ -20,15 +20,27 @@ class Patient:
         return self
 
     def ends(
-        self, outcome: Outcome, *, times: int = 1, waited: float = 0.0, retry_after: float | None = None
+        self,
+        outcome: Outcome,
+        *,
+        times: int = 1,
+        waited: float = 0.0,
+        retry_after: float | None = None,
+        refused: bool = False,
     ) -> "Patient":
         for _ in range(times):
-            self.last = self.observation(outcome, waited=waited, retry_after=retry_after)
+            self.last = self.observation(outcome, waited=waited, retry_after=retry_after, refused=refused)
             self.note(self.health.observe(self.last, self.now))
         return self
 
     def observation(
-        self, outcome: Outcome, *, waited: float = 0.0, retry_after: float | None = None, status: int = 0
+        self,
+        outcome: Outcome,
+        *,
+        waited: float = 0.0,
+        retry_after: float | None = None,
+        status: int = 0,
+        refused: bool = False,
     ) -> Observation:
         return Observation(
             target="east",
@@ -41,6 +53,7 @@ class Patient:
             waited=waited,
             retry_after=retry_after,
             status=status,
+            refused=refused,
         )
 
     def note(self, transition: Transition | None) -> None:

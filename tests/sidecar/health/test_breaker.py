@@ -131,22 +131,33 @@ def test_a_success_in_panic_puts_the_target_on_probation_early() -> None:
 
 @pytest.mark.parametrize("outcome", HARD)
 def test_a_wrong_key_bill_or_model_ejects_at_once_for_longer_and_says_why(outcome: Outcome) -> None:
-    patient = Patient().ends(outcome)
+    patient = Patient().ends(outcome, refused=True)
     assert patient.changes == [f"healthy->ejected: {outcome.value}"]
     assert patient.health.reason == outcome.value
     assert patient.health.refused
     assert patient.ejected_until - patient.now == 60.0
 
 
+@pytest.mark.parametrize("outcome", HARD)
+def test_a_bare_status_that_says_as_much_is_a_failure_like_any_other(outcome: Outcome) -> None:
+    patient = Patient().ends(outcome, times=2)
+    assert patient.state is State.HEALTHY
+    assert patient.ends(outcome).changes == [f"healthy->ejected: {outcome.value}"]
+    assert not patient.health.refused
+    assert patient.ejected_until - patient.now == 5.0
+
+
 def test_repeated_refusals_in_panic_do_not_prolong_the_ejection() -> None:
-    patient = Patient().ends(Outcome.AUTHENTICATION)
+    patient = Patient().ends(Outcome.AUTHENTICATION, refused=True)
     until = patient.ejected_until
-    patient.later(5.0).ends(Outcome.AUTHENTICATION, times=20)
+    patient.later(5.0).ends(Outcome.AUTHENTICATION, times=20, refused=True)
     assert patient.ejected_until == until
 
 
 def test_a_key_that_is_still_wrong_after_the_ejection_ejects_again() -> None:
-    patient = Patient().ends(Outcome.AUTHENTICATION).later(60.1).ends(Outcome.AUTHENTICATION)
+    patient = (
+        Patient().ends(Outcome.AUTHENTICATION, refused=True).later(60.1).ends(Outcome.AUTHENTICATION, refused=True)
+    )
     assert patient.changes[-1] == "probation->ejected: authentication"
     assert patient.ejected_until - patient.now == pytest.approx(120.0)
 
@@ -159,7 +170,7 @@ def test_the_end_of_a_limit_can_be_told_too() -> None:
 
 
 def test_a_new_key_brings_the_target_back_at_once() -> None:
-    patient = Patient().ends(Outcome.AUTHENTICATION)
+    patient = Patient().ends(Outcome.AUTHENTICATION, refused=True)
     patient.note(patient.health.reprieve(patient.now))
     assert patient.changes[-1] == "ejected->probation: returning"
     assert not patient.health.refused
@@ -210,7 +221,7 @@ def test_a_success_renews_the_right_to_pardons() -> None:
 
 
 def test_no_pardon_for_a_wrong_key() -> None:
-    patient = Patient().ends(Outcome.SERVER_ERROR).ends(Outcome.AUTHENTICATION)
+    patient = Patient().ends(Outcome.SERVER_ERROR).ends(Outcome.AUTHENTICATION, refused=True)
     assert patient.health.pardon(patient.last, patient.now) is None
     assert patient.state is State.EJECTED
 

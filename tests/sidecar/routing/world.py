@@ -22,6 +22,9 @@ class Queue:
         self.full = False
 
 
+_REFUSALS = (Outcome.AUTHENTICATION, Outcome.BILLING, Outcome.MODEL_NOT_FOUND)
+
+
 class World:
     """`World(east={...}, west={...}, spec={...})`: each keyword is a target, `spec` the rest of the route's."""
 
@@ -80,6 +83,7 @@ class World:
             output_tokens=100 if outcome is Outcome.OK else 0,
             waited=waited,
             retry_after=retry_after,
+            refused=outcome in _REFUSALS,
         )
         self[name].latency.observe(observation)
         self[name].health.observe(observation, self.now)

@@ -219,3 +219,14 @@ async def test_a_target_may_answer_below_200_first() -> None:
 
     async with scripted(informs) as east, world(elsewhere("east", east.url)) as here:
         assert (await here.chat()).attempts == "east:ok"
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "402 Payment Required"])
+async def test_a_bare_status_moves_on_but_takes_no_target_out(status: str) -> None:
+    async with (
+        scripted(says(status, b'{"error":{"message":"nope"}}')) as east,
+        world(elsewhere("east", east.url), provider("west")) as here,
+    ):
+        assert (await here.chat()).attempts.endswith(", west:ok")
+        told = await here.target_status("east")
+        assert (told["state"], told["errors"]) == ("healthy", 1)
