@@ -10,14 +10,11 @@ from llmroute import dialects
 from llmroute.cache import Entry, Seat, Store, cache_key
 from llmroute.cache.store import LARGEST_SHARE
 from llmroute.errors import Overloaded
-from llmroute.relay import EVENT_STREAM, JSON
 from llmroute.request import InferenceRequest
 from llmroute.runtime import LiveRoute
 
 if TYPE_CHECKING:
     from llmroute.handlers import Visit
-
-_STREAM_TYPE, _JSON_TYPE = EVENT_STREAM.decode(), JSON.decode()
 
 
 class CachedVisit:
@@ -41,7 +38,7 @@ class CachedVisit:
         if wishes.no_store:
             return await visit.from_target(wanted, route)
         isolate_by = route.declared.spec.cache.isolate_by if route.declared.spec.cache else ()
-        self._key = key = cache_key(route.namespace, route.name, wanted, isolate_by)
+        self._key = key = cache_key(route.namespace, route.answered_by, wanted, isolate_by)
         if wishes.refresh:
             return await self._fetch()
         entry = self._cache.get(key, monotonic())
@@ -114,11 +111,9 @@ class CachedVisit:
         observation = exchange.observation if exchange is not None else None
         if exchange is None or observation is None or not observation.outcome.is_ok:
             return
-        stream = self._wanted.stream
         entry = Entry(
             body=b"".join(self._pieces),
-            stream=stream,
-            content_type=_STREAM_TYPE if stream else _JSON_TYPE,
+            stream=self._wanted.stream,
             target=exchange.target.name,
             usage=observation.usage,
             stored_at=observation.at,

@@ -40,11 +40,22 @@ class LearnedRoute:
         self.owners = Owners()
 
 
+def _answered_by(declared: LLMRoute) -> str:
+    """Route and everything declared that decides who answers, as one name: answers with another name are not the
+    same. How many requests a target takes, and how fast it is believed to be at first, decide nothing."""
+    spec = declared.spec
+    replace = msgspec.structs.replace
+    targets = [replace(target, prior=None, max_concurrency=None, warm_connections=0) for target in spec.targets]
+    decides = repr((targets, spec.fallback_targets, spec.constraints, spec.objective))
+    return f"{declared.metadata.name} {hashlib.sha256(decides.encode()).hexdigest()}"
+
+
 class LiveRoute:
     """A route ready to serve."""
 
     __slots__ = (
         "_unspoken",
+        "answered_by",
         "cache",
         "candidates",
         "declared",
@@ -66,6 +77,7 @@ class LiveRoute:
         self.key = declared.key
         self.name = declared.metadata.name
         self.namespace = declared.metadata.namespace
+        self.answered_by = _answered_by(declared)
         self.targets = {target.name: target for target in targets}
         self.candidates = Candidates(Policy(spec), tuple(target.candidate for target in self.targets.values()))
         self.cache = cache

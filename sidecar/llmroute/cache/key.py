@@ -20,6 +20,8 @@ KEY_SIZE = 32
 def cache_key(namespace: str, route: str, request: InferenceRequest, isolate_by: IsolateBy) -> bytes:
     """The key of a request: requests with one key may have one answer.
 
+    `route`: its name, and whatever is declared of it that answers depend on, so that none outlives a change of that.
+
     In the key: route, operation (and with it the app's dialect), the callers' tenant and credential as far as
     `isolate_by` separates them, every header of the app that steers routing or reaches the provider as part of its
     API, and the body. Not in the key: whether the app wants a stream, since a kept answer can be served as either.

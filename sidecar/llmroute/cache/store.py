@@ -23,7 +23,6 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     stream: bool
     """Whether `body` is a whole SSE stream; otherwise it is a JSON document."""
-    content_type: str
     target: str
     usage: Usage | None
     stored_at: float

@@ -4,7 +4,7 @@ import asyncio
 
 from llmroute.cache import Entry, Seat, SingleFlight
 
-ANSWER = Entry(b"{}", False, "application/json", "a", None, 0.0)
+ANSWER = Entry(b"{}", False, "a", None, 0.0)
 
 
 async def settle() -> None:

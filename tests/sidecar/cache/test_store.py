@@ -12,7 +12,7 @@ from llmroute.request import Usage
 
 
 def answer(size: int = 100, at: float = 0.0) -> Entry:
-    return Entry(body=bytes(size), stream=False, content_type="application/json", target="a", usage=None, stored_at=at)
+    return Entry(body=bytes(size), stream=False, target="a", usage=None, stored_at=at)
 
 
 def room_for(entries: int, size: int = 100) -> int:
@@ -83,7 +83,7 @@ def test_the_accounted_bytes_are_honest() -> None:
         before = tracemalloc.get_traced_memory()[0]
         for number in range(count):
             usage = Usage(input=1000 + number, output=2000 + number, cached_input=3000 + number)
-            entry = Entry(bytes(size), False, "application/json", "openai-east", usage, stored_at=1.0 + number / 1e6)
+            entry = Entry(bytes(size), False, "openai-east", usage, stored_at=1.0 + number / 1e6)
             store.put(number.to_bytes(32, "big"), entry)
         gc.collect()
         used = tracemalloc.get_traced_memory()[0] - before
@@ -114,5 +114,5 @@ def test_it_behaves_like_a_dictionary_that_forgets(steps: list[tuple[str, int, i
 
 def test_its_repr_shows_no_answer() -> None:
     store = Store(max_bytes=4000, ttl=1.0)
-    store.put(b"k", Entry(b"private words", False, "application/json", "a", None, 0.0))
+    store.put(b"k", Entry(b"private words", False, "a", None, 0.0))
     assert repr(store) == f"<Store 1 entries, {13 + ENTRY_OVERHEAD} of 4000 bytes>"

@@ -268,3 +268,13 @@ async def test_a_kept_answer_that_cannot_be_told_otherwise_is_asked_for_again(st
         other = await here.chat(stream=not stream)
 
         assert (other.status, other.cache, other.text) == (200, "miss", "hello")
+
+
+async def test_a_kept_answer_does_not_outlive_the_model_that_gave_it() -> None:
+    async with world(provider("east"), cache={}) as here:
+        await here.chat()
+        here.spec["targets"][0]["model"] = "another"
+        here.declare()
+        await here.reloaded()
+        assert (await here.chat()).cache == "miss"
+        assert (await here.chat()).cache == "hit"
