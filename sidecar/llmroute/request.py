@@ -87,6 +87,8 @@ class InferenceRequest(msgspec.Struct, frozen=True):
     wishes: Wishes
     arrived: float
     deadline: float | None = None
+    created: int = 0
+    """Unix time in whole seconds: what a translated answer says where its target did not say when it was made."""
     credential_hash: bytes = b""
     """Of the credential that the app sent; empty where nothing needs to tell callers apart."""
     headers: bytes = b""

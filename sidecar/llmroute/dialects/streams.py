@@ -1,7 +1,7 @@
 """What the readers of streams in the app's own dialect share: the target's frames pass through as they are.
 
 Until the first content each frame is parsed. After it a read of many frames costs the same Python as a read of one:
-frames are counted, and parsed only if the read's bytes show one that matters (usage, an error, the end, not JSON).
+frames are counted, and parsed only from the first one on that matters (usage, an error, the end, not JSON).
 """
 
 from typing import ClassVar
@@ -57,16 +57,21 @@ class FrameReader:
 
     def take(self, chunk: bytes) -> bytes:
         """Whole frames to bytes for the app."""
-        relayed = []
+        return self.parse(chunk)[0]
+
+    def parse(self, chunk: bytes, *, until_content: bool = False) -> tuple[bytes, int]:
+        """Whole frames one by one; bytes for the app, and how far `chunk` was taken. Nothing counts behind the end."""
+        relayed, at = [], 0
         for frame in sse.frames(chunk):
-            if self.ended or self.failure is not None:
+            if self.ended or self.failure is not None or (until_content and self.first_content):
                 break
+            at += len(frame)
             event, data = sse.parse(frame)
             if data and not self._seen:
                 self._seen = True
                 self._blank = b"\r\n\r\n" if frame.endswith(b"\r\n\r\n") else b"\n\n"
             relayed.append(self.take_frame(frame, event, data))
-        return b"".join(relayed)
+        return b"".join(relayed), at
 
     def take_frame(self, frame: bytes, event: str, data: bytes) -> bytes:
         """One frame to bytes for the app. Raises StreamBroken if it is malformed."""
@@ -108,19 +113,36 @@ class StreamReader(FrameReader):
 
     def take(self, chunk: bytes) -> bytes:
         """See FrameReader."""
-        if self.first_content and not self.ended and self.failure is None:
-            closing = b"}" + self._blank
-            count = chunk.count(self._blank)
-            # Frames that do not end as JSON objects do are comments, [DONE], or broken.
-            if chunk.count(closing) == count and chunk.endswith(closing):
-                for mark in self.marks:
-                    if mark in chunk:
-                        break
-                else:
-                    self.content_frames += count
-                    self._passed = chunk
-                    return chunk
-        return super().take(chunk)
+        before = b""
+        if not self.first_content:
+            before, at = self.parse(chunk, until_content=True)
+            chunk = chunk[at:]
+        if not chunk or self.ended or self.failure is not None:
+            return before
+        end, count = self._plain(chunk)
+        self.content_frames += count
+        if end == len(chunk):
+            self._passed = chunk
+            return before + chunk if before else chunk
+        if end:
+            self._passed = chunk[:end]
+        return b"".join((before, chunk[:end], self.parse(chunk[end:])[0]))
+
+    def _plain(self, chunk: bytes) -> tuple[int, int]:
+        """Up to where frames can be relayed unparsed, and how many they are."""
+        blank, end = self._blank, len(chunk)
+        for mark in self.marks:
+            at = chunk.find(mark, 0, end)
+            if at >= 0:
+                end = at
+        # Frames that do not end as JSON objects do are comments, [DONE], or broken.
+        closing = b"}" + blank
+        if end < len(chunk):
+            end = _after(chunk, blank, end)
+        elif not chunk.endswith(closing):
+            end = _after(chunk, blank, end - len(blank))
+        count = chunk.count(blank, 0, end)
+        return (end, count) if chunk.count(closing, 0, end) == count else (0, 0)
 
     def take_frame(self, frame: bytes, event: str, data: bytes) -> bytes:
         """See FrameReader."""
@@ -129,3 +151,9 @@ class StreamReader(FrameReader):
     def read_frame(self, event: str, data: bytes) -> bool:
         """Takes one frame's data; False if the frame must not be relayed. Raises StreamBroken if it is malformed."""
         raise NotImplementedError
+
+
+def _after(chunk: bytes, blank: bytes, end: int) -> int:
+    """Where the frame begins that `end` is within."""
+    at = chunk.rfind(blank, 0, end)
+    return at + len(blank) if at >= 0 else 0

@@ -103,8 +103,9 @@ def _adapted(request: InferenceRequest, profile: Profile) -> Conversation:
 def _translating_reader(request: InferenceRequest, profile: Profile) -> AnswerReader:
     if profile.dialect is Dialect.ANTHROPIC:
         if not request.peek.stream:
-            return TranslatedBody(Dialect.ANTHROPIC, anthropic.read_answer, openai.write_answer)
-        writer = openai.PieceWriter(include_usage=request.peek.include_usage)
+            write_chat = partial(openai.write_answer, created=request.created)
+            return TranslatedBody(Dialect.ANTHROPIC, anthropic.read_answer, write_chat)
+        writer = openai.PieceWriter(include_usage=request.peek.include_usage, created=request.created)
         return TranslatedStream(anthropic.PieceReader(), writer)
     thinking = _asked_for_thinking(request)
     if not request.peek.stream:

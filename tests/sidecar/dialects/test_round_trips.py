@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
-from tests.sidecar.dialects.world import ANTHROPIC, OPENAI, chat, feed_all, few, messages, target
+from tests.sidecar.dialects.world import ANTHROPIC, CREATED, OPENAI, chat, feed_all, few, messages, target
 
 from llmroute import dialects
 from llmroute.dialects import anthropic, openai
@@ -193,7 +193,7 @@ def unsigned(answer: Answer) -> Answer:
 @few
 @given(answers())
 def test_a_completion_means_the_same_after_our_form(answer: Answer) -> None:
-    assert openai.read_answer(openai.write_answer(answer)) == answer
+    assert openai.read_answer(openai.write_answer(answer, created=CREATED)) == answer
 
 
 @few
@@ -206,7 +206,8 @@ def test_a_message_means_the_same_after_our_form(answer: Answer) -> None:
 @given(answers())
 def test_a_completion_means_the_same_after_the_other_dialect(answer: Answer) -> None:
     message = feed_all(
-        dialects.answer_reader(messages(thinking={"type": "adaptive"}), OPENAI), openai.write_answer(answer)
+        dialects.answer_reader(messages(thinking={"type": "adaptive"}), OPENAI),
+        openai.write_answer(answer, created=CREATED),
     )
     assert openai.read_answer(feed_all(dialects.answer_reader(chat(), ANTHROPIC), message)) == answer
 
@@ -267,7 +268,7 @@ def read_stream(reader: openai.PieceReader | anthropic.PieceReader, stream: byte
 
 
 def chunks_of(answer: Answer) -> bytes:
-    writer = openai.PieceWriter(include_usage=True)
+    writer = openai.PieceWriter(include_usage=True, created=CREATED)
     return b"".join(writer.write(piece) for piece in pieces_of(answer))
 
 
@@ -304,7 +305,10 @@ def test_a_stream_and_a_body_mean_the_same(answer: Answer) -> None:
     chunks = chunks_of(answer)
     assert openai.read_answer(openai.from_chunks(chunks, None)) == answer
     assert (
-        read_stream(openai.PieceReader(), openai.to_chunks(openai.write_answer(answer), include_usage=True)) == answer
+        read_stream(
+            openai.PieceReader(), openai.to_chunks(openai.write_answer(answer, created=CREATED), include_usage=True)
+        )
+        == answer
     )
     message = anthropic.write_answer(answer, thinking=True)
     assert read_stream(anthropic.PieceReader(), anthropic.to_events(message)) == answer

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from anthropic.types import Message
 from openai.types.chat import ChatCompletion
-from tests.sidecar.dialects.world import ANTHROPIC, OPENAI, chat, dumps, feed_all, messages
+from tests.sidecar.dialects.world import ANTHROPIC, CREATED, OPENAI, chat, dumps, feed_all, messages
 
 from llmroute import dialects
 from llmroute.dialects import AnswerReader
@@ -63,6 +63,7 @@ def call(name: str, arguments: Any, call_id: str | None = "call_1") -> dict[str,
 def test_a_message_for_an_openai_app() -> None:
     answer, reader = to_chat(message({"type": "text", "text": "Hello "}, {"type": "text", "text": "you"}))
     assert (answer.id, answer.object, answer.model) == ("msg_1", "chat.completion", "claude-sonnet-4-5")
+    assert answer.created == CREATED
     choice = answer.choices[0]
     assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == ("Hello you", None, "stop")
     usage = answer.usage

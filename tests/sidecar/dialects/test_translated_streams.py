@@ -8,6 +8,7 @@ from openai.types.chat import ChatCompletionChunk
 from pydantic import TypeAdapter
 from tests.sidecar.dialects.world import (
     ANTHROPIC,
+    CREATED,
     DONE,
     OPENAI,
     chat,
@@ -75,6 +76,7 @@ def as_chunks(reader: AnswerReader, *reads: bytes) -> list[ChatCompletionChunk]:
 def test_a_message_stream_for_an_openai_app() -> None:
     reader = chat_reader()
     chunks = as_chunks(reader, START, *TEXT, finish("end_turn"), STOP)
+    assert {chunk.created for chunk in chunks} == {CREATED}
     assert [c.choices[0].delta.content for c in chunks] == ["", "Hel", "lo", None]
     assert chunks[0].choices[0].delta.role == "assistant"
     assert [c.choices[0].finish_reason for c in chunks] == [None, None, None, "stop"]

@@ -10,8 +10,6 @@ from llmroute.dialects.conversation import Answer, Finish, Part, Text, Thinking,
 from llmroute.dialects.usage import as_openai, openai_usage
 from llmroute.errors import BadRequest, StreamBroken
 
-UNKNOWN_TIME = 0
-"""`created` of answers that did not say when they were made: nothing here has a clock."""
 _FINISHES: dict[str, Finish] = {
     "stop": "stop",
     "length": "length",
@@ -83,8 +81,9 @@ def read_answer(body: bytes) -> Answer:
     )
 
 
-def write_answer(answer: Answer) -> bytes:
-    """An app's chat completion. Reasoning stays out of `content`: it is told as `reasoning_content`, as others do."""
+def write_answer(answer: Answer, *, created: int) -> bytes:
+    """An app's chat completion; `created` is Unix time. Reasoning stays out of `content`: it is told as
+    `reasoning_content`, as others do."""
     calls = [call_of(part) for part in answer.parts if isinstance(part, ToolCall)]
     text = "".join(part.text for part in answer.parts if isinstance(part, Text))
     reasoning = "".join(part.text for part in answer.parts if isinstance(part, Thinking))
@@ -99,7 +98,7 @@ def write_answer(answer: Answer) -> bytes:
     body = {
         "id": answer.id,
         "object": "chat.completion",
-        "created": UNKNOWN_TIME,
+        "created": created,
         "model": answer.model,
         "choices": [choice],
     }

@@ -19,7 +19,7 @@ from llmroute.dialects.conversation import (
 )
 from llmroute.dialects.failures import Failure, error_of, failure_in_answer
 from llmroute.dialects.fields import NULL
-from llmroute.dialects.openai.answers import UNKNOWN_TIME, arguments_of, call_id, finish_of, reasoning_of, text_of
+from llmroute.dialects.openai.answers import arguments_of, call_id, finish_of, reasoning_of, text_of
 from llmroute.dialects.openai.streams import DONE, decode
 from llmroute.dialects.usage import as_openai, openai_usage
 from llmroute.request import Usage
@@ -126,9 +126,10 @@ class PieceReader:
 class PieceWriter:
     """Writes an app's chunks; usage goes out at the end, if the app asked for it."""
 
-    __slots__ = ("_head", "_include_usage", "_usage")
+    __slots__ = ("_created", "_head", "_include_usage", "_usage")
 
-    def __init__(self, *, include_usage: bool) -> None:
+    def __init__(self, *, include_usage: bool, created: int) -> None:
+        self._created = created
         self._include_usage = include_usage
         self._usage: Usage | None = None
         self._head: dict[str, Any] = {}
@@ -140,7 +141,7 @@ class PieceWriter:
                 self._head = {
                     "id": piece.id,
                     "object": "chat.completion.chunk",
-                    "created": UNKNOWN_TIME,
+                    "created": self._created,
                     "model": piece.model,
                 }
                 self._usage = piece.usage

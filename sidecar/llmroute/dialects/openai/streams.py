@@ -117,11 +117,12 @@ class ChunkReader(StreamReader):
 
     def _look_back(self) -> None:
         """Why the answer stopped, from the frames that came just before its end."""
-        for frame in sse.frames(self._passed):
-            chunk = decode(_chunks, sse.parse(frame)[1])
+        for frame in reversed(self._passed.split(self._blank)):
+            chunk = decode(_chunks, sse.parse(frame)[1]) if frame else None
             for choice in (chunk and chunk.choices) or ():
                 if choice.finish_reason:
                     self.finish = str(choice.finish_reason)
+                    return
 
 
 class EventReader(StreamReader):
