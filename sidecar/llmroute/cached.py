@@ -49,12 +49,29 @@ class CachedVisit:
             if seat.leads:
                 self._take_the_lead(seat)
                 return await self._fetch()
-            entry = await seat.entry()
+            entry = await self._follow(seat)
             return await self._fetch() if entry is None else await self._serve(entry, "coalesced")
         finally:
             if seat.leads:
                 visit.connection.goes_on = None
                 seat.fail()  # unless it was published: who waits goes alone, and the work is not cancelled at its end
+            seat.leave()
+
+    async def _follow(self, seat: Seat) -> Entry | None:
+        """The answer that another request fetches; None: go alone. A stream is not waited for: it would come all at
+        once, at its end. Anything else is waited for as long as an answer of one's own might take."""
+        wanted = self._wanted
+        within: float = self._route.declared.spec.failover.timeouts.total
+        if wanted.deadline is not None:
+            within = min(within, wanted.deadline - monotonic())
+        try:
+            if wanted.stream:
+                return None
+            async with asyncio.timeout(within):
+                return await seat.entry()
+        except TimeoutError:
+            return None
+        finally:
             seat.leave()
 
     async def _serve(self, entry: Entry, how: str) -> web.StreamResponse:
