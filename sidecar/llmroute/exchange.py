@@ -23,8 +23,9 @@ from llmroute.errors import (
     TotalTimeout,
 )
 from llmroute.health import parse_retry_after
+from llmroute.observed import observation_of
 from llmroute.patience import Patience
-from llmroute.request import FirstContent, InferenceRequest, Observation, Outcome, Timings
+from llmroute.request import FirstContent, InferenceRequest, Observation, Outcome
 from llmroute.spec import Timeouts
 
 if TYPE_CHECKING:
@@ -79,19 +80,19 @@ class Exchange:
         "_first_at",
         "_observer",
         "_patience",
-        "_reader",
         "_share",
         "_timeouts",
         "_unread",
-        "_waits_since",
         "complete",
         "failure",
         "observation",
         "queued",
+        "reader",
         "request",
         "response",
         "stalled",
         "target",
+        "waits_since",
     )
 
     def __init__(
@@ -118,11 +119,12 @@ class Exchange:
         self._share = share
         self._observer = observer
         self._patience = Patience(request, target.name, timeouts)
-        self._reader = dialects.answer_reader(request, target.profile)
+        self.reader = dialects.answer_reader(request, target.profile)
         self._first_at: float | None = None
         self._unread = False
         """A large non-stream that is relayed without being looked at: its tokens are not known."""
-        self._waits_since = 0.0
+        self.waits_since = 0.0
+        """Instant from which the target is waited for; 0 while there is no slot."""
 
     @property
     def first_content_at(self) -> float | None:
@@ -162,10 +164,10 @@ class Exchange:
         assert self.response is not None
         try:
             while True:
-                if self._reader.failure is not None:
+                if self.reader.failure is not None:
                     raise self._rejected(self.response, b"")
                 out = await self._read(self.response)
-                if self._reader.failure is not None:
+                if self.reader.failure is not None:
                     if out:
                         return out  # what came before the error; the error is raised next time
                 elif self.complete:
@@ -187,13 +189,13 @@ class Exchange:
             entered = monotonic()
             await self._queue()
             self.queued = monotonic() - entered
-        self._waits_since = monotonic()
+        self.waits_since = monotonic()
         head = target.head(self.request)
         patience = self._patience
         self.response = response = await target.pool.send(
             head, self._body, connect_timeout=patience.within(self._timeouts.connect)
         )
-        self._waits_since = response.written_at
+        self.waits_since = response.written_at
         patience.begin(response)
         return response
 
@@ -240,7 +242,7 @@ class Exchange:
         out = self._understood(body)
         self.complete = True
         out += self._understood(b"")
-        if self._reader.failure is not None:
+        if self.reader.failure is not None:
             raise self._rejected(response, body)
         self.finish(_OK)
         return out
@@ -257,7 +259,7 @@ class Exchange:
             if out:
                 held.append(out)
                 size += len(out)
-            reader = self._reader
+            reader = self.reader
             if reader.failure is not None:
                 raise self._rejected(response, b"")
             if reader.first_content or self.complete or size > HOLD_LIMIT:
@@ -270,7 +272,7 @@ class Exchange:
 
     async def _read(self, response: "Response") -> bytes:
         """One read through the reader; notes the first content and the end."""
-        reader, patience = self._reader, self._patience
+        reader, patience = self.reader, self._patience
         patience.reading = True
         try:
             chunk = await response.read()
@@ -296,7 +298,7 @@ class Exchange:
     def _understood(self, chunk: bytes) -> bytes:
         """What the app gets of a read, or at the end. An answer that no reader foresaw is the target's fault."""
         try:
-            return self._reader.feed(chunk) if chunk else self._reader.close()
+            return self.reader.feed(chunk) if chunk else self.reader.close()
         except AttemptError:
             raise
         except Exception as error:  # not in full: it may quote what the target said
@@ -321,7 +323,7 @@ class Exchange:
         """What an error status, or an error inside a 200, means. Whatever it is, the target's key does not go on."""
         credential = self.target.credential
         body = credential.redact(body)
-        failure = self._reader.failure or dialects.classify(self.target.profile, response.status, body)
+        failure = self.reader.failure or dialects.classify(self.target.profile, response.status, body)
         message = credential.redact(failure.message.encode("utf-8", "replace")).decode()
         self.failure = failure = msgspec.structs.replace(failure, message=message)
         status = response.status if response.status != 200 else 0
@@ -337,7 +339,7 @@ class Exchange:
         if isinstance(error, Rejected):
             assert self.failure is not None
             return self.failure.outcome
-        if self._patience.cut_short(error, self._waits_since):
+        if self._patience.cut_short(error, self.waits_since):
             return Outcome.CANCELLED
         return _OUTCOMES[type(error)]
 
@@ -350,38 +352,7 @@ class Exchange:
         response = self.response
         if response is not None:
             response.release()
-        if self._waits_since:
+        if self.waits_since:
             self.target.slots.release()
-        self.observation = observation = self._observation(outcome, now, retry_after)
+        self.observation = observation = observation_of(self, outcome, now, retry_after)
         self._observer.attempt_ended(self.target, observation)
-
-    def _observation(self, outcome: Outcome, now: float, retry_after: float | None) -> Observation:
-        request, response, reader = self.request, self.response, self._reader
-        headers = ttft = generation = total = None
-        connect = 0.0
-        if response is not None:
-            written, connect = response.written_at, response.connect
-            if response.headers_at is not None:
-                headers = response.headers_at - written
-            ended = response.last_byte_at if self.complete else now
-            if self._first_at is not None:
-                ttft = self._first_at - written
-                generation = max(0.0, ended - self._first_at - self.stalled)
-            if outcome.is_ok:
-                total = max(0.0, ended - written - self.stalled)
-        usage = reader.usage
-        return Observation(
-            target=self.target.name,
-            operation=request.operation,
-            stream=request.peek.stream,
-            prompt_tokens=request.peek.prompt_tokens,
-            outcome=outcome,
-            timings=Timings(self.queued, connect, headers, ttft, generation, total),
-            at=now,
-            usage=usage,
-            output_tokens=usage.output if usage is not None else reader.content_frames,
-            waited=now - self._waits_since if self._waits_since else 0.0,
-            retry_after=retry_after,
-            status=response.status if response is not None and headers is not None else 0,
-            refused=self.failure is not None and self.failure.eject,
-        )
