@@ -200,13 +200,14 @@ class Exchange:
         return response
 
     async def _queue(self) -> None:
-        """Wait for a slot, within the app's deadline and no longer than an answer may take."""
-        within = self._patience.within(self._timeouts.total)
+        """Wait for a slot, within the app's deadline and no longer than the answer, or a stream's start, may take."""
+        longest = self._timeouts.first_token if self.request.stream else self._timeouts.total
+        within = self._patience.within(longest)
         try:
             async with asyncio.timeout(within):
                 await self.target.slots.acquire()
         except TimeoutError:
-            if within < self._timeouts.total:
+            if within < longest:
                 raise DeadlineExceeded("the deadline given by x-llmroute-max-latency passed in the queue") from None
             raise Overloaded(f"no slot at {self.target.name} came free within {within:g} s", retry_after=1.0) from None
 

@@ -75,7 +75,7 @@ async def relay(
                 await response.head()
         except TimeoutError:
             raise TotalTimeout(f"{target.name} did not answer within {timeouts.total:g} s") from None
-        return response.status, await _relay_answer(arrival, response, timeouts.between_tokens)
+        return response.status, await _relay_answer(arrival, response, target, timeouts.between_tokens)
     finally:
         response.release()
 
@@ -103,7 +103,7 @@ def _path(arrival: Arrival) -> str:
     return raw
 
 
-async def _relay_answer(arrival: Arrival, response: Response, silence: float) -> web.StreamResponse:
+async def _relay_answer(arrival: Arrival, response: Response, target: LiveTarget, silence: float) -> web.StreamResponse:
     content_type = response.header(b"content-type") or b"application/octet-stream"
     if arrival.message.method == "HEAD" or response.status in (204, 304):
         return await send_bodiless(arrival, response.status, content_type, upstream_lines(response.headers))
@@ -117,6 +117,7 @@ async def _relay_answer(arrival: Arrival, response: Response, silence: float) ->
             raise BetweenTokensTimeout(f"the target went silent for {silence:g} s in mid-answer") from None
         if not piece:
             break
-        await pipe.write(piece)
+        # A provider that refuses us may quote our key; errors are small and come in one piece.
+        await pipe.write(target.credential.redact(piece) if response.status >= 400 else piece)
     await pipe.write(b"", last=True)
     return pipe.ended()

@@ -257,3 +257,16 @@ async def test_the_absolute_form_of_a_path_is_understood() -> None:
     async with scripted(echoes) as east, world(elsewhere("east", east.url)) as here:
         answer = await here.ask("http://localhost:4000/v1/files?x=1")
         assert answer.json["line"] == "GET /v1/files?x=1"
+
+
+async def test_a_key_that_a_provider_quotes_does_not_come_back() -> None:
+    async def quotes(call: Call) -> None:
+        key = (call.header("authorization") or "").removeprefix("Bearer ")
+        await call.answer(json.dumps({"error": {"message": f"Incorrect API key {key}"}}).encode(), "401 Unauthorized")
+
+    async with scripted(quotes) as east, world(elsewhere("east", east.url, **own_key())) as here:
+        answer = await here.ask("/v1/files", method="GET")
+
+        assert answer.status == 401
+        assert b"key-of-own" not in answer.body
+        assert b"Incorrect API key" in answer.body

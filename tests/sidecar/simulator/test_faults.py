@@ -83,7 +83,7 @@ async def test_a_window_of_refusal_opens_and_closes_by_itself() -> None:
             await asyncio.sleep(0.01)
             try:
                 outcomes.append((await chat(fleet["p"])).status)
-            except ConnectionRefusedError:
+            except ConnectionError:  # refused, or taken and reset in the moment of the change
                 outcomes.append(0)
     assert set(outcomes) == {0, 200}
 
