@@ -14,14 +14,17 @@ _SHOWN_AS: dict[bytes, bytes] = {}
 """Header names of targets seen so far → how the app's line begins, empty for nothing; bounded, since targets choose
 the names."""
 _MAX_NAMES = 1024
+_LF, _CR = b"\n\r"
 _LONGEST_NAME = 64
 
 
 def line(name: bytes, value: bytes) -> bytes:
     """One header line; line ends in the value, which no honest peer sends, become spaces."""
-    if b"\n" in value or b"\r" in value:
-        value = value.replace(b"\r", b" ").replace(b"\n", b" ")
-    return b"%b: %b\r\n" % (name, value)
+    return b"%b: %b\r\n" % (name, _in_one_line(value))
+
+
+def _in_one_line(value: bytes) -> bytes:
+    return value.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def identified(request_id: str, dialect: Dialect, *, by_target: bool = False) -> bytes:
@@ -53,18 +56,16 @@ def upstream_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
     `x-request-id` is ours on the way to the app; the target's own becomes `x-upstream-request-id`.
     """
-    pieces: list[bytes] = []
+    lines = b""
     for name, value in headers:
         shown = _SHOWN_AS.get(name)
         if shown is None:
             shown = _shown_as(name)
         if shown:
-            pieces += (shown, value, b"\r\n")
-    lines = b"".join(pieces)
-    if 3 * lines.count(b"\n") == 3 * lines.count(b"\r") == len(pieces):
-        return lines
-    # A value with a line end in it, which no honest target sends.
-    return b"".join([line(pieces[at][:-2], pieces[at + 1]) for at in range(0, len(pieces), 3)])
+            if _LF in value or _CR in value:
+                value = _in_one_line(value)
+            lines += shown + value + b"\r\n"
+    return lines
 
 
 def _shown_as(name: bytes) -> bytes:
