@@ -34,11 +34,11 @@ crd: .venv/dev ## regenerate crds/ and docs/reference.md from the types
 	$(BIN)/python -m llmroute.crd > crds/llmroutes.yaml
 	$(BIN)/python -m llmroute.reference > docs/reference.md
 
-bench: .venv/dev ## the sidecar beside its peers; results in bench/results/
-	$(BIN)/python -m bench.proxy $(ARGS)
+bench: ## the sidecar beside its peers, on BENCH_PYTHON; results in bench/results/
+	PYTHON=$(PYTHON) scripts/bench $(ARGS)
 
 clean: ## remove what make installed
-	rm -rf .venv tests/clients/node/node_modules
+	rm -rf .venv .venv-bench tests/clients/node/node_modules
 
 .venv/%: requirements/%.txt pyproject.toml
 	scripts/install $(PYTHON) $*

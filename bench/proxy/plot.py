@@ -49,6 +49,7 @@ def _dots(axis: Any, title: str, values: dict[str, float]) -> None:
     axis.set_title(title, fontsize=10)
     axis.spines[["top", "right", "bottom", "left"]].set_visible(False)
     axis.tick_params(which="both", left=False, bottom=False, labelbottom=False, labelsize=9)
+    values = {name: value for name, value in values.items() if value > 0}  # a logarithm has no place for nothing
     if not values:
         axis.set_yticks([])
         return
