@@ -35,37 +35,41 @@ def pick(
     bits = rng.getrandbits
     expected: list[float] = []
     drawn: list[float] = []
-    all_known = True
+    all_known, soonest, best = True, inf, inf
     for track in tracks:
         seconds, draw = track.sample(metric, output_tokens, z, now, _NORMAL[bits(_BITS)])
         if not track.level.proven:
             all_known, seconds = False, inf  # what never answered is expected to take for ever
+        if seconds < soonest:
+            soonest = seconds
+        if draw < best:
+            best = draw
         expected.append(seconds)
         drawn.append(draw)
     if not all_known:
         _suppose(candidates, tracks, (expected, drawn), now, rng)
+        best = min(drawn)
     weight = terms.mix.latency
-    if weight == 1.0:
-        bound = min(drawn) / (1.0 - NEAR)
-        near = [index for index, seconds in enumerate(drawn) if seconds <= bound]
-    else:
-        scores = weigh(candidates, tracks, drawn, ask, terms, now)
-        least = max(scores) - NEAR * weight
-        near = [index for index, score in enumerate(scores) if score >= least]
-    chosen = near[0] if len(near) == 1 else _least_busy(candidates, near, rng)
-    return candidates[chosen], weight == 1.0 and expected[chosen] * (1.0 - NEAR) > min(expected)
+    if weight != 1.0:
+        losses = [-score for score in weigh(candidates, tracks, drawn, ask, terms, now)]
+        return candidates[_least_busy(candidates, losses, min(losses) + NEAR * weight, rng)], False
+    chosen = _least_busy(candidates, drawn, best / (1.0 - NEAR), rng)
+    return candidates[chosen], expected[chosen] * (1.0 - NEAR) > soonest
 
 
-def _least_busy(candidates: list[Candidate], near: list[int], rng: Random) -> int:
-    idle: list[int] = []
-    least = inf
-    for index in near:
-        load = candidates[index].load.in_flight
-        if load < least:
-            least, idle = load, [index]
-        elif load == least:
-            idle.append(index)
-    return idle[rng.getrandbits(16) % len(idle)]
+def _least_busy(candidates: list[Candidate], losses: list[float], bound: float, rng: Random) -> int:
+    """Of those within the bound the one with the fewest attempts in flight; among equals by lot."""
+    chosen, least, equals = 0, inf, 0
+    for index, loss in enumerate(losses):
+        if loss <= bound:
+            load = candidates[index].load.in_flight
+            if load < least:
+                chosen, least, equals = index, load, 1
+            elif load == least:
+                equals += 1
+                if not rng.getrandbits(16) % equals:
+                    chosen = index
+    return chosen
 
 
 def _suppose(
