@@ -274,19 +274,27 @@ def require_json(content_type: bytes) -> None:
         raise WrongContentType(f"the body must be application/json, not {media_type.decode('latin-1')[:100]!r}")
 
 
+def body_at_once(arrival: Arrival, max_body: int, share: Share) -> bytes | None:
+    """The body, its length taken from the buffers, if all of it came with the head; None if more is to come.
+
+    Raises TooLarge and Overloaded.
+    """
+    content = arrival.content
+    if not content.is_eof():
+        return None
+    body = content.read_nowait(-1)
+    if len(body) > max_body:
+        raise TooLarge(f"the body has more than {max_body} bytes (--max-body)")
+    share.take(len(body))
+    return body
+
+
 async def read_body(arrival: Arrival, max_body: int, max_seconds: float, share: Share) -> bytes:
     """The whole body, its length taken from the buffers.
 
     Raises TooLarge, RequestTimeout, Overloaded, BadRequest. A body may take `max_seconds` and one more second for
     every BODY_RATE bytes, so that a drip ends.
     """
-    content = arrival.content
-    if content.is_eof():
-        body = content.read_nowait(-1)
-        if len(body) > max_body:
-            raise TooLarge(f"the body has more than {max_body} bytes (--max-body)")
-        share.take(len(body))
-        return body
     declared = arrival.as_aiohttps().content_length
     if declared is not None and declared > max_body:
         raise TooLarge(f"the body has {declared} bytes; the limit is {max_body} (--max-body)")

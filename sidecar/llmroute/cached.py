@@ -1,6 +1,7 @@
 """One request through the cache: a hit, a follower of an identical request, or a leader that fills the cache."""
 
 import asyncio
+from collections.abc import Awaitable
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ class CachedVisit:
             return await self._fetch() if entry is None else await self._serve(entry, "coalesced")
         finally:
             if seat.leads:
-                visit.connection.goes_on = None
+                visit.arrival.connection.goes_on = None
                 seat.fail()  # unless it was published: who waits goes alone, and the work is not cancelled at its end
             seat.leave()
 
@@ -87,7 +88,7 @@ class CachedVisit:
         task = asyncio.current_task()
         assert task is not None
         seat.carry(task)
-        self._visit.connection.goes_on = self.hung_up
+        self._visit.arrival.connection.goes_on = self.hung_up
 
     def waits(self) -> bool:
         """See Audience."""
@@ -101,9 +102,9 @@ class CachedVisit:
         self._seat.leave()
         return True
 
-    async def _fetch(self) -> web.StreamResponse:
-        self._visit.note_cache("miss")
-        return await self._visit.from_target(self._wanted, self._route, self)
+    def _fetch(self) -> Awaitable[web.StreamResponse]:
+        self._visit.cache = "miss"
+        return self._visit.from_target(self._wanted, self._route, self)
 
     def take(self, piece: bytes) -> None:
         """See Audience. An answer that has grown too large to be kept, or for which there is no room among the

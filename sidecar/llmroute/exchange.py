@@ -149,7 +149,11 @@ class Exchange:
             response = await self._send()
             if self.request.peek.stream:
                 return await self._first_frames(response)
-            return await self._whole_answer(response)
+            # A non-stream commits when complete, or at ANSWER_LIMIT where its bytes can pass through unread.
+            body = await response.body(UNCOUNTED)
+            if response.status != 200:
+                raise self._rejected(response, body)
+            return self._complete(response, body) if response.complete else await self._large_answer(response, body)
         except AttemptError as error:
             self.finish(self._outcome_of(error), error.retry_after)
             raise
@@ -171,7 +175,7 @@ class Exchange:
                     if out:
                         return out  # what came before the error; the error is raised next time
                 elif self.complete:
-                    self.finish(Outcome.OK)
+                    self.finish(_OK)
                     return out
                 elif out:
                     return out
@@ -210,15 +214,6 @@ class Exchange:
             if within < longest:
                 raise DeadlineExceeded("the deadline given by x-llmroute-max-latency passed in the queue") from None
             raise Overloaded(f"no slot at {self.target.name} came free within {within:g} s", retry_after=1.0) from None
-
-    async def _whole_answer(self, response: "Response") -> bytes:
-        """A non-stream commits when complete, or at ANSWER_LIMIT where its bytes can pass through unread."""
-        body = await response.body(UNCOUNTED)
-        if response.status != 200:
-            raise self._rejected(response, body)
-        if response.complete:
-            return self._complete(response, body)
-        return await self._large_answer(response, body)
 
     async def _large_answer(self, response: "Response", body: bytes) -> bytes:
         """Go on from the beginning `body`, counting as buffered what comes. Raises Overloaded besides."""
@@ -266,7 +261,7 @@ class Exchange:
             if reader.first_content or self.complete or size > HOLD_LIMIT:
                 break
         if self.complete:
-            self.finish(Outcome.OK)
+            self.finish(_OK)
         else:
             self._patience.commit()
         return held[0] if len(held) == 1 else b"".join(held)
@@ -308,17 +303,9 @@ class Exchange:
     def _note_first_content(self, response: "Response") -> None:
         self._first_at = at = response.last_byte_at
         request = self.request
-        self._observer.first_content(
-            self.target,
-            FirstContent(
-                target=self.target.name,
-                operation=request.operation,
-                stream=True,
-                prompt_tokens=request.peek.prompt_tokens,
-                ttft=at - response.written_at,
-                at=at,
-            ),
-        )
+        prompt_tokens, ttft = request.peek.prompt_tokens, at - response.written_at
+        event = FirstContent(self.target.name, request.operation, True, prompt_tokens, ttft, at)
+        self._observer.first_content(self.target, event)
 
     def _rejected(self, response: "Response", body: bytes) -> AttemptError:
         """What an error status, or an error inside a 200, means. Whatever it is, the target's key does not go on."""

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from llmroute import dialects, passthrough
-from llmroute.admission import Gate, Head, read_body, require_json
+from llmroute.admission import Gate, Head, body_at_once, read_body, require_json
 from llmroute.attempts import Attempts
 from llmroute.buffers import BufferBudget, Share
 from llmroute.cache import Entry
@@ -20,7 +20,7 @@ from llmroute.cached import CachedVisit
 from llmroute.errors import Internal, MethodNotAllowed, NotFound, Rejected, RequestError
 from llmroute.exchange import Exchange
 from llmroute.health import RetryBudget
-from llmroute.inbound import SENT_AND_CLOSE, Arrival, Connection
+from llmroute.inbound import SENT_AND_CLOSE, Arrival
 from llmroute.learning import Learner
 from llmroute.lines import identified, line, measured, routed, upstream_lines
 from llmroute.relay import EVENT_STREAM, JSON, OWN_ERROR, Audience, Relay, send_whole
@@ -35,6 +35,7 @@ _OPENAI, _ANTHROPIC, _COUNT_TOKENS = Dialect.OPENAI, Dialect.ANTHROPIC, Operatio
 OPERATIONS = {path: operation for operation in Operation for path in (operation.path, operation.path + "/")}
 MODELS = "/v1/models"
 HUNG_UP = 499
+_NOTHING_SAID = Head()
 
 log = logging.getLogger("llmroute")
 
@@ -72,10 +73,7 @@ class Visit:
     """One request of an app. `answer()` is the way through; everything else is a stage of it."""
 
     __slots__ = (
-        "_arrival",
         "_arrived",
-        "_attempts",
-        "_cache",
         "_dialect",
         "_error",
         "_head",
@@ -88,25 +86,30 @@ class Visit:
         "_status",
         "_upload",
         "_wanted",
+        "arrival",
+        "attempts",
+        "cache",
         "share",
     )
 
     def __init__(self, proxy: Proxy, arrival: Arrival) -> None:
         self._proxy = proxy
-        self._arrival = arrival
+        self.arrival = arrival
         self._arrived = monotonic()
-        self._head = Head()
+        self._head = _NOTHING_SAID
         self._id = ""
         self._operation: Operation | None = None
         self._dialect = _OPENAI
         self._route: LiveRoute | None = None
         self._wanted: InferenceRequest | None = None
-        self._attempts: Attempts | None = None
+        self.attempts: Attempts | None = None
+        """The attempts at targets, once there are any."""
         self.share = Share(proxy.buffers)
         """What this request has taken of the buffers."""
         self._upload = 0.0
         self._overhead: float | None = None
-        self._cache = ""
+        self.cache = ""
+        """What the cache had to say: hit, miss or coalesced."""
         self._saved = 0
         self._error = ""
         self._status = 200
@@ -131,7 +134,7 @@ class Visit:
             self._proxy.telemetry.request_ended(self._ended())
 
     def _dispatch(self) -> Awaitable[web.StreamResponse]:
-        arrival, proxy = self._arrival, self._proxy
+        arrival, proxy = self.arrival, self._proxy
         path = arrival.path
         self._operation = operation = OPERATIONS.get(path)
         if operation is not None:
@@ -154,9 +157,11 @@ class Visit:
         """Understand the request, then answer it from the cache or from a target."""
         proxy, head, settings = self._proxy, self._head, self._proxy.settings
         require_json(head.content_type)
-        reading = monotonic()
-        body = await read_body(self._arrival, settings.max_body, settings.body_timeout, self.share)
-        self._upload = monotonic() - reading
+        body = body_at_once(self.arrival, settings.max_body, self.share)
+        if body is None:
+            reading = monotonic()
+            body = await read_body(self.arrival, settings.max_body, settings.body_timeout, self.share)
+            self._upload = monotonic() - reading
         peek = dialects.peek(operation, body)
         self._route = route = proxy.cell.runtime.route_for(peek.model)
         wishes = head.wishes
@@ -187,7 +192,7 @@ class Visit:
     ) -> web.StreamResponse:
         """Answer from the best target, to the app and to an audience."""
         proxy = self._proxy
-        self._attempts = attempts = Attempts(wanted, route, proxy.learner, proxy.retries, self.share, proxy.rng)
+        self.attempts = attempts = Attempts(wanted, route, proxy.learner, proxy.retries, self.share, proxy.rng)
         try:
             first = await attempts.begin()
         except Rejected as error:
@@ -204,11 +209,11 @@ class Visit:
                 audience.take(first)
             return await self._send(200, JSON, headers, first)
         content_type = EVENT_STREAM if wanted.stream else JSON
-        return await Relay(self._arrival, exchange, audience).run(content_type, headers, first)
+        return await Relay(self.arrival, exchange, audience).run(content_type, headers, first)
 
     def _headers(self, exchange: Exchange) -> bytes:
         """Our own header lines and those of the target that the app may see."""
-        attempts, response = self._attempts, exchange.response
+        attempts, response = self.attempts, exchange.response
         assert attempts is not None and attempts.decision is not None and response is not None
         waited = response.last_byte_at - response.written_at + exchange.queued + response.connect + self._upload
         for failed in attempts.failed:
@@ -219,7 +224,7 @@ class Visit:
             (
                 identified(self._id, self._dialect, by_target=by_target),
                 routed(exchange.target.name, attempts.decision.reason, attempts.trail),
-                measured(overhead, self._cache),
+                measured(overhead, self.cache),
                 upstream_lines(response.headers),
             )
         )
@@ -228,25 +233,11 @@ class Visit:
         """Serve a kept answer; `body` is what the app gets of it."""
         wanted = self._wanted
         assert wanted is not None
-        self._cache = how
+        self.cache = how
         self._saved = entry.usage.input + entry.usage.output if entry.usage is not None else 0
         self._overhead = max(0.0, monotonic() - self._arrived - self._upload)
         headers = identified(self._id, self._dialect) + routed(entry.target, "cache") + measured(self._overhead, how)
         return await self._send(200, EVENT_STREAM if wanted.stream else JSON, headers, body)
-
-    def note_cache(self, how: str) -> None:
-        """What the cache had to say: hit, miss or coalesced."""
-        self._cache = how
-
-    @property
-    def connection(self) -> Connection:
-        """The app's connection."""
-        return self._arrival.connection
-
-    @property
-    def attempts(self) -> Attempts | None:
-        """The attempts at targets, once there are any."""
-        return self._attempts
 
     async def _hand_back(self, error: Rejected, exchange: Exchange) -> web.StreamResponse:
         """The target's verdict on the app's own request: unchanged, or in the app's dialect."""
@@ -263,8 +254,8 @@ class Visit:
         return await self._send(200, JSON, line(b"x-request-id", self._id.encode()), msgspec.json.encode(explained))
 
     async def _models(self, path: str) -> web.StreamResponse:
-        if self._arrival.message.method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(f"{path} takes GET, not {self._arrival.message.method}")
+        if self.arrival.message.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(f"{path} takes GET, not {self.arrival.message.method}")
         runtime = self._proxy.cell.runtime
         if path == MODELS:
             body = dialects.model_list(self._dialect, sorted(runtime.models))
@@ -277,21 +268,21 @@ class Visit:
     async def _pass_through(self) -> web.StreamResponse:
         """Other paths of the API: streamed unmodified to one target, without retry, cache or learning."""
         runtime = self._proxy.cell.runtime
-        route, target = passthrough.choose_target(runtime, self._dialect, self._arrival.path, self._head.wishes)
+        route, target = passthrough.choose_target(runtime, self._dialect, self.arrival.path, self._head.wishes)
         self._route = route
-        self._status, sent = await passthrough.relay(self._arrival, self._head, target, route, self._proxy.settings)
+        self._status, sent = await passthrough.relay(self.arrival, self._head, target, route, self._proxy.settings)
         return sent
 
-    async def _send(self, status: int, content_type: bytes, headers: bytes, body: bytes) -> web.StreamResponse:
+    def _send(self, status: int, content_type: bytes, headers: bytes, body: bytes) -> Awaitable[web.StreamResponse]:
         self._status = status
-        return await send_whole(self._arrival, status, content_type, headers, body)
+        return send_whole(self.arrival, status, content_type, headers, body)
 
     async def _refuse(self, error: RequestError) -> web.StreamResponse:
         """An error made by us: marked as such, in the caller's dialect, and not to be retried by the SDK, because
         what could be retried has been. An answer that has begun is cut instead: the connection closes without its
         last chunk."""
         self._error = error.code
-        if self._arrival.begun:
+        if self.arrival.begun:
             return SENT_AND_CLOSE
         self._id = self._id or self._proxy.new_id()
         status = error.status
@@ -302,18 +293,18 @@ class Visit:
             headers += f"retry-after: {max(1, math.ceil(error.retry_after))}\r\n"
         if isinstance(error, MethodNotAllowed):
             headers += "allow: POST\r\n" if self._operation is not None else "allow: GET, HEAD\r\n"
-        if self._attempts is not None and self._attempts.failed:
-            headers += f"x-llmroute-attempts: {self._attempts.trail}\r\n"
+        if self.attempts is not None and self.attempts.failed:
+            headers += f"x-llmroute-attempts: {self.attempts.trail}\r\n"
         self._status = status
         body = dialects.error_body(self._dialect, error)
         # A body that was not read would be taken for the next request.
-        close = not self._arrival.content.is_eof()
+        close = not self.arrival.content.is_eof()
         lines = identified(self._id, self._dialect) + headers.encode()
-        return await send_whole(self._arrival, status, JSON, lines, body, close=close)
+        return await send_whole(self.arrival, status, JSON, lines, body, close=close)
 
     def _ended(self) -> RequestEnded:
         """For telemetry."""
-        wanted, attempts, now = self._wanted, self._attempts, monotonic()
+        wanted, attempts, now = self._wanted, self.attempts, monotonic()
         target = reason = trail = ""
         ttft: float | None = None
         usage: Usage | None = None
@@ -342,7 +333,7 @@ class Visit:
             reason=reason,
             attempts=trail,
             error=error,
-            cache=self._cache,
+            cache=self.cache,
             ttft=ttft,
             overhead=self._overhead,
             usage=usage,

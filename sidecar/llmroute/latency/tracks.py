@@ -183,9 +183,10 @@ class WholeTrack:
     def ended(self, observation: Observation) -> None:
         """An attempt ended, in whatever way."""
         at, outcome = observation.at, observation.outcome
-        if outcome is Outcome.OK:
+        if outcome.is_ok:
             self.silence.answered(at)
-            self.failing.succeeded(at)
+            if self.failing.share:
+                self.failing.succeeded(at)
             total = numbers.seconds(observation.timings.total)
             if total is not None:
                 reference = self._ttft + numbers.tokens(observation.output_tokens) * self._per_token
