@@ -162,7 +162,7 @@ async def test_a_target_that_takes_no_connection_is_left_after_the_connect_timeo
             filler.setblocking(False)
             filler.connect_ex(deaf.getsockname())
         east = elsewhere("east", f"http://127.0.0.1:{deaf.getsockname()[1]}/v1")
-        async with world(east, provider("west"), failover={"timeouts": {"connect": "50ms"}}) as here:
+        async with world(east, provider("west"), failover={"timeouts": {"connect": "500ms"}}) as here:
             assert (await here.chat(stream=True)).attempts == "east:connect-timeout, west:ok"
 
 

@@ -278,9 +278,10 @@ async def test_an_abandoned_wait_loses_no_connection(world: World) -> None:
     waiting = asyncio.ensure_future(send(pool))
     await asyncio.sleep(0)
     waiting.cancel()
-    async with asyncio.timeout(5):
-        while "1 ready of 1" not in repr(pool):
-            await asyncio.sleep(0.01)
+    for _ in range(500):
+        if "1 ready of 1" in repr(pool):
+            break
+        await asyncio.sleep(0.01)
     assert (await ask(pool)).response.reused
 
 
