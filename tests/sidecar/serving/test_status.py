@@ -39,7 +39,7 @@ async def test_the_parts_of_the_latency_are_told_apart() -> None:
             assert part["p50"] <= part["p95"] <= part["p99"]
         assert 0.035 < latency["ttft"]["p50"] < latency["total"]["p50"]
         assert 0.05 < latency["generation"]["p50"] < latency["total"]["p99"]
-        assert 0 < latency["tokens_per_second"]["p50"] < 450
+        assert 0 < latency["tokens_per_second"]["p50"] < 5000
         assert latency["connect"]["p50"] == 0, "ready connections are used again"
         assert latency["connect"]["p99"] > 0
 
