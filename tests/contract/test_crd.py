@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 Schema = dict[str, Any]
 
 OF_TYPE = {
-    "string": {"enum", "pattern", "minLength", "maxLength"},
+    "string": {"enum", "pattern", "minLength", "maxLength", "format"},
     "integer": {"format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
     "number": {"format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
     "boolean": set[str](),
