@@ -1,0 +1,9 @@
+//go:build tools
+
+// Package tools names the programs of this group, so that go.sum covers them.
+package tools
+
+import (
+	_ "github.com/kedacore/keda/v2/cmd/operator"
+	_ "github.com/kedacore/keda/v2/cmd/adapter"
+)

@@ -1,0 +1,3 @@
+module llmroute.dev/tests/cluster/pause
+
+go 1.25
