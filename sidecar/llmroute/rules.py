@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from llmroute.spec import Declared, Duration, LLMRouteSpec, Objective, Target, Weights
+from llmroute.declared import Declared
+from llmroute.spec import Duration, LLMRouteSpec, Objective, Target, Weights
+from llmroute.workloads import Autoscaling, LabelExpression
 
 Path = tuple[str | int, ...]
 """Fields as they are written (`fallbackTargets`), and indexes."""
@@ -37,11 +39,32 @@ def given(name: str) -> str:
 
 
 NEEDS_URL = ("azure-openai", "openai-compatible")
+WITH_VALUES = ("In", "NotIn")
 
 
 def _without_url(target: Target) -> Iterator[Path]:
-    if target.url is None and target.provider in NEEDS_URL:
+    if target.url is None and target.service is None and target.provider in NEEDS_URL:
         yield ("url",)
+
+
+def _two_places(target: Target) -> Iterator[Path]:
+    if target.url is not None and target.service is not None:
+        yield ("service",)
+
+
+def _endpoints_twice(target: Target) -> Iterator[Path]:
+    if target.service is not None and target.endpoints != "virtual":
+        yield ("endpoints",)
+
+
+def _values_or_none(expression: LabelExpression) -> Iterator[Path]:
+    if (expression.operator in WITH_VALUES) != bool(expression.values):
+        yield ("values",)
+
+
+def _least_above_most(autoscaling: Autoscaling) -> Iterator[Path]:
+    if autoscaling.min_replicas > autoscaling.max_replicas:
+        yield ("minReplicas",)
 
 
 def _unknown_fallbacks(spec: LLMRouteSpec) -> Iterator[Path]:
@@ -87,10 +110,38 @@ def _no_time(duration: Duration) -> Iterator[Path]:
 RULES: tuple[Rule, ...] = (
     Rule(
         Target,
-        "url is required for azure-openai and openai-compatible",
-        f"!(self.provider in {list(NEEDS_URL)}) || {given('url')}",
+        "url or service is required for azure-openai and openai-compatible",
+        f"!(self.provider in {list(NEEDS_URL)}) || {given('url')} || {given('service')}",
         _without_url,
         "url",
+    ),
+    Rule(
+        Target,
+        "give either a url or a service, not both",
+        f"!({given('url')} && {given('service')})",
+        _two_places,
+        "service",
+    ),
+    Rule(
+        Target,
+        "with a service, endpoints is a field of it: service.endpoints",
+        f"!{given('service')} || !has(self.endpoints) || self.endpoints == 'virtual'",
+        _endpoints_twice,
+        "endpoints",
+    ),
+    Rule(
+        LabelExpression,
+        "In and NotIn need values, Exists and DoesNotExist take none",
+        f"(self.operator in {list(WITH_VALUES)}) == (has(self.values) && size(self.values) > 0)",
+        _values_or_none,
+        "values",
+    ),
+    Rule(
+        Autoscaling,
+        "minReplicas must not be above maxReplicas",
+        "!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",
+        _least_above_most,
+        "minReplicas",
     ),
     Rule(
         LLMRouteSpec,

@@ -12,16 +12,20 @@ from msgspec import NODEFAULT, Struct, inspect
 from llmroute.written import (
     DURATION_MAX_LENGTH,
     DURATION_PATTERN,
+    PORT_MAX_LENGTH,
+    PORT_PATTERN,
     QUANTITY_MAX_LENGTH,
     QUANTITY_PATTERN,
     WRITTEN,
     Duration,
+    Port,
     Quantity,
 )
 
 _WRITTEN: Mapping[type, tuple[str, int]] = {
     Duration: (DURATION_PATTERN, DURATION_MAX_LENGTH),
     Quantity: (QUANTITY_PATTERN, QUANTITY_MAX_LENGTH),
+    Port: (PORT_PATTERN, PORT_MAX_LENGTH),
 }
 
 

@@ -13,17 +13,18 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from llmroute.declared import ORDERED, UNIQUE, UNIQUE_NAMES, Declared, Label, Name, ResourceName
+from llmroute.workloads import Autoscaling, LabelSelector
 from llmroute.written import (
     KEY_PATTERN,
-    LABEL_PATTERN,
     MODEL_PATTERN,
     MONEY_MAX_LENGTH,
     MONEY_PATTERN,
-    NAME_PATTERN,
-    RESOURCE_PATTERN,
+    PATH_PATTERN,
     URL_PATTERN,
 )
 from llmroute.written import Duration as Duration
+from llmroute.written import Port as Port
 from llmroute.written import Quantity as Quantity
 from llmroute.written import decode_written as decode_written
 
@@ -31,32 +32,21 @@ GROUP = "llmroute.dev"
 VERSION = "v1alpha1"
 KIND = "LLMRoute"
 
-UNIQUE = {"x-kubernetes-list-type": "set"}
-UNIQUE_NAMES = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
-ORDERED = {"x-kubernetes-list-type": "atomic"}
-
-Name = Annotated[str, Meta(min_length=1, max_length=63, pattern=NAME_PATTERN)]
 ModelName = Annotated[str, Meta(min_length=1, max_length=256, pattern=MODEL_PATTERN)]
-Label = Annotated[str, Meta(min_length=1, max_length=63, pattern=LABEL_PATTERN)]
 Url = Annotated[str, Meta(min_length=1, max_length=2048, pattern=URL_PATTERN)]
 Money = Annotated[
     Decimal, Meta(extra_json_schema={"type": "string", "pattern": MONEY_PATTERN, "maxLength": MONEY_MAX_LENGTH})
 ]
 Weight = Annotated[float, Meta(ge=0, le=1)]
 Provider = Literal["openai", "azure-openai", "anthropic", "openrouter", "gemini", "openai-compatible"]
+Endpoints = Literal["virtual", "each"]
 Capability = Literal["tools", "vision", "json", "streaming", "embeddings", "audio", "reasoning"]
-
-
-class Declared(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What all declared types share: frozen, camelCase in YAML, and strict."""
 
 
 class SecretRef(Declared, frozen=True):
     """A key of a Secret of the same namespace (locally: a file under --secrets-dir, or a Secret of the same file)."""
 
-    name: Annotated[
-        str, Meta(min_length=1, max_length=253, pattern=RESOURCE_PATTERN, description="Name of the Secret.")
-    ]
+    name: Annotated[ResourceName, Meta(description="Name of the Secret.")]
     key: Annotated[
         str,
         Meta(min_length=1, max_length=253, pattern=KEY_PATTERN, description="Key within the Secret."),
@@ -85,6 +75,27 @@ class Prior(Declared, frozen=True):
     ] = None
 
 
+class Service(Declared, frozen=True):
+    """A Service of the route's namespace; the operator makes a url of it."""
+
+    name: Annotated[Name, Meta(description="Name of the Service.")]
+    port: Annotated[Port, Meta(description="Number or name of the Service's port.")]
+    scheme: Annotated[Literal["http", "https"], Meta(description="How to speak to it.")] = "http"
+    path: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=512, pattern=PATH_PATTERN)],
+        Meta(description="What the paths of the API stand below."),
+    ] = "/v1"
+    endpoints: Annotated[
+        Endpoints,
+        Meta(
+            description=(
+                "virtual: one target. each: a headless Service's addresses are targets of their own, named "
+                "<target>-<address>, at most 64; they come and go with the name's DNS answer."
+            )
+        ),
+    ] = "virtual"
+
+
 class Target(Declared, frozen=True):
     """One place that can answer: provider + model + endpoint."""
 
@@ -96,10 +107,19 @@ class Target(Declared, frozen=True):
         Meta(
             description=(
                 "Base URL, such as https://api.openai.com/v1. Default: the provider's own; required for "
-                "azure-openai and openai-compatible."
+                "azure-openai and openai-compatible, unless there is a service."
             )
         ),
     ] = None
+    service: Annotated[Service | None, Meta(description="A Service of the cluster instead of a url.")] = None
+    endpoints: Annotated[
+        Endpoints,
+        Meta(
+            description=(
+                "As service.endpoints, for a url: each makes every address that its host name has a target of its own."
+            )
+        ),
+    ] = "virtual"
     credential: Annotated[
         Credential | None,
         Meta(
@@ -124,7 +144,12 @@ class Target(Declared, frozen=True):
     cost: Annotated[Cost | None, Meta(description="Price; unknown when absent.")] = None
     max_concurrency: Annotated[
         Annotated[int, Meta(ge=1, le=100_000)] | None,
-        Meta(description="Most requests in flight to the target from this sidecar; more wait in a bounded queue."),
+        Meta(
+            description=(
+                "Most requests in flight to the target (with endpoints: each, to each address) from one sidecar; "
+                "more wait in a bounded queue."
+            )
+        ),
     ] = None
     max_output_tokens: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)],
@@ -267,6 +292,15 @@ class LLMRouteSpec(Declared, frozen=True):
         Annotated[tuple[ModelName, ...], Meta(min_length=1, max_length=64, extra_json_schema=UNIQUE)] | None,
         Meta(description="Model names that apps may ask for. Default: the route's name."),
     ] = None
+    workloads: Annotated[
+        LabelSelector,
+        Meta(
+            description=(
+                "Which injected pods of the namespace get the route, by their labels. Default: all. Not asked by "
+                "`llmroute serve` with files."
+            )
+        ),
+    ] = LabelSelector()
     objective: Annotated[Objective, Meta(description="What best means.")] = Objective()
     constraints: Annotated[Constraints, Meta(description="Limits that a target must keep.")] = Constraints()
     fallback_targets: Annotated[
@@ -279,13 +313,16 @@ class LLMRouteSpec(Declared, frozen=True):
     ] = None
     failover: Annotated[Failover, Meta(description="Attempts and timeouts.")] = Failover()
     cache: Annotated[Cache | None, Meta(description="Exact-match cache; off when absent.")] = None
+    autoscaling: Annotated[
+        Autoscaling | None, Meta(description="Replicas by load and latency, in a cluster; off when absent.")
+    ] = None
 
 
 class Metadata(Struct, frozen=True, kw_only=True):
     """The part of Kubernetes' ObjectMeta that we read; the rest is Kubernetes' own and ignored."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=253, pattern=RESOURCE_PATTERN)]
-    namespace: Annotated[str, Meta(min_length=1, max_length=63, pattern=NAME_PATTERN)] = "default"
+    name: ResourceName
+    namespace: Name = "default"
     uid: str = ""
     generation: int = 0
 

@@ -12,6 +12,12 @@ NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 RESOURCE_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 MODEL_PATTERN = r"^[A-Za-z0-9@._:/+-]+$"
 LABEL_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$"
+LABEL_NAME_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+LABEL_VALUE_PATTERN = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+API_VERSION_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[0-9][a-z0-9]*$"
+KIND_PATTERN = r"^[A-Z][A-Za-z0-9]*$"
+PORT_PATTERN = r"^([a-z0-9]|[a-z0-9]-)*[a-z](-?[a-z0-9])*$"
+PATH_PATTERN = r"^/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*$"
 KEY_PATTERN = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$"
 _GROUP = "[0-9A-Fa-f]{1,4}"
 _IPV6 = "|".join(
@@ -36,6 +42,12 @@ WRITTEN = {
     RESOURCE_PATTERN: "lower-case letters, digits, '-' and '.'",
     MODEL_PATTERN: "letters, digits and @ . _ : / + -",
     LABEL_PATTERN: "letters, digits and - . _ / inside",
+    LABEL_NAME_PATTERN: "the name of a label, such as app or example.com/tier",
+    LABEL_VALUE_PATTERN: "the value of a label: letters, digits and - . _ inside",
+    API_VERSION_PATTERN: "a version such as v1 or apps/v1",
+    KIND_PATTERN: "a kind such as Deployment",
+    PORT_PATTERN: "a port's number from 1 to 65535, or its name",
+    PATH_PATTERN: "a path that begins with /",
     KEY_PATTERN: "letters, digits and - . _",
     URL_PATTERN: "an http:// or https:// URL without user, query and fragment",
 }
@@ -44,6 +56,8 @@ WRITTEN = {
 DURATION_MAX_LENGTH = 44
 QUANTITY_MAX_LENGTH = 14
 MONEY_MAX_LENGTH = 17
+PORT_MAX_LENGTH = 15
+HIGHEST_PORT = 65535
 
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -87,8 +101,30 @@ class Quantity(int):
         return f"{self // _BYTES[unit]}{unit}"
 
 
+class Port(str):
+    """A port of a Service, by its number or by its name: `8000` (a number, not text), `http`."""
+
+    @classmethod
+    def parse(cls, written: int | str) -> "Port":
+        """Raises ValueError for anything but a port's number or a port's name."""
+        if isinstance(written, str):
+            fits = len(written) <= PORT_MAX_LENGTH and re.fullmatch(PORT_PATTERN, written) is not None
+        else:
+            fits = not isinstance(written, bool) and 1 <= written <= HIGHEST_PORT
+        if not fits:
+            raise ValueError(f"expected {WRITTEN[PORT_PATTERN]}, got {written!r}")
+        return cls(written)
+
+    @property
+    def number(self) -> int | None:
+        """None for a port that is known by its name."""
+        return int(self) if self.isdigit() else None
+
+
 def decode_written(kind: type, text: object) -> object:
-    """The `dec_hook` of msgspec for these types: a Duration or Quantity of its written form. Raises ValueError."""
+    """The `dec_hook` of msgspec for these types: a value of its written form. Raises ValueError."""
+    if kind is Port and isinstance(text, int | str):
+        return Port.parse(text)
     if kind in (Duration, Quantity) and isinstance(text, str):
         return kind.parse(text)
     raise ValueError(f"expected {kind.__name__} as text")

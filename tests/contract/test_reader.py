@@ -30,7 +30,17 @@ WHOLE: dict[str, Any] = {
                 "prior": {"ttft": "1s", "tokensPerSecond": 8.5}, "labels": {"x": "y"},
             },
             {"name": "b", "provider": "openai", "model": "m"},
+            {
+                "name": "c", "provider": "openai-compatible", "model": "m", "service":
+                {"name": "vllm", "port": 8000, "scheme": "http", "path": "/v1", "endpoints": "each"},
+            },
+            {"name": "d", "provider": "openai", "model": "m", "service": {"name": "v", "port": "http"}},
+            {"name": "e", "provider": "openai", "model": "m", "url": "http://h", "endpoints": "each"},
         ],
+        "workloads": {
+            "matchLabels": {"app": "shop"},
+            "matchExpressions": [{"key": "a/b", "operator": "In", "values": ["x", ""]}],
+        },
         "objective": {"weights": {"latency": 0.5, "cost": 0, "quality": 1}, "latency": "ttft", "percentile": 95},
         "constraints": {
             "maxTTFT": "2s", "maxLatency": "30s", "minQualityTier": 1, "maxCostPerRequest": "0.05", "regions": ["eu"],
@@ -40,6 +50,10 @@ WHOLE: dict[str, Any] = {
         "passthrough": "a",
         "failover": {"maxAttempts": 2, "timeouts": {"connect": "1s", "firstToken": "1s", "total": "1s"}},
         "cache": {"ttl": "1m", "maxBytes": "1Mi", "isolateBy": ["tenant"]},
+        "autoscaling": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}, "minReplicas": 2,
+            "maxReplicas": 20, "inFlightPerPod": 8, "ttft": {"threshold": "1500ms"},
+        },
     },
 }  # fmt: skip
 
@@ -54,7 +68,8 @@ VALIDATOR = validator()
 PLACES = [
     path
     for path in places(WHOLE["spec"], ("spec",))
-    if (len(path) > 2 or path[-1] in ("passthrough", "fallbackTargets")) and path[-1] not in ("labels", "require")
+    if (len(path) > 2 or path[-1] in ("passthrough", "fallbackTargets"))
+    and path[-1] not in ("labels", "require", "matchLabels")
 ]
 """Below the objects that `repeats` looks into. A schema cannot say what the names in a map are; the types can."""
 TEXTS = [
@@ -73,10 +88,17 @@ TEXTS = [
     "speed",
     "openai",
     "x" * 300,
+    "x" * 15,
+    "x" * 16,
+    "80",
+    "/v2",
+    "apps/v2",
+    "In",
+    "each",
     "a\n",
 ]
 VALUES: st.SearchStrategy[object] = (
-    st.none() | st.booleans() | st.sampled_from([-1, 0, 1, 2, 50, 100, 10**6, 10**12, 0.5, 1.5, 1e-9])
+    st.none() | st.booleans() | st.sampled_from([-1, 0, 1, 2, 50, 100, 65535, 65536, 10**6, 10**12, 0.5, 1.5, 1e-9])
     | st.sampled_from(TEXTS) | st.just([]) | st.just({}) | st.lists(st.sampled_from(TEXTS), max_size=3)
     | st.dictionaries(st.sampled_from(TEXTS), st.sampled_from(TEXTS), max_size=2)
 )  # fmt: skip

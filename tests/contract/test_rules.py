@@ -66,11 +66,21 @@ def broken(spec: dict[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
 
 A = {"name": "a", "provider": "openai", "model": "m"}
 B = {"name": "b", "provider": "anthropic", "model": "m"}
-URL = "url is required for azure-openai and openai-compatible"
+SERVICE = {"name": "vllm", "port": 8000}
+SCALED = {"targetRef": {"name": "shop"}, "maxReplicas": 3}
+URL = "url or service is required for azure-openai and openai-compatible"
+BOTH = "give either a url or a service, not both"
+ELSEWHERE = "with a service, endpoints is a field of it: service.endpoints"
+VALUES = "In and NotIn need values, Exists and DoesNotExist take none"
+REPLICAS = "minReplicas must not be above maxReplicas"
 NO_TIME = "a duration must be longer than nothing"
 EXISTING = "fallbackTargets must name existing targets"
 ONCE = "fallbackTargets must name each target only once"
 NORMAL = "at least one target must not be a fallback"
+
+
+def selecting(expression: dict[str, Any]) -> dict[str, Any]:
+    return {"workloads": {"matchExpressions": [expression]}}
 
 
 @pytest.mark.parametrize(
@@ -80,6 +90,22 @@ NORMAL = "at least one target must not be a fallback"
         ({"targets": [A | {"provider": "azure-openai"}]}, [(("targets", 0, "url"), URL)]),
         ({"targets": [A, B | {"provider": "openai-compatible", "url": None}]}, [(("targets", 1, "url"), URL)]),
         ({"targets": [A | {"provider": "azure-openai", "url": "https://h"}]}, []),
+        ({"targets": [A | {"provider": "openai-compatible", "service": SERVICE}]}, []),
+        ({"targets": [A | {"service": SERVICE | {"endpoints": "each"}}]}, []),
+        ({"targets": [A | {"service": SERVICE, "url": None, "endpoints": "virtual"}]}, []),
+        ({"targets": [A | {"url": "https://h", "service": SERVICE}]}, [(("targets", 0, "service"), BOTH)]),
+        ({"targets": [A | {"service": SERVICE, "endpoints": "each"}]}, [(("targets", 0, "endpoints"), ELSEWHERE)]),
+        ({"targets": [A | {"url": "https://h", "service": None, "endpoints": "each"}]}, []),
+        (selecting({"key": "tier", "operator": "In", "values": ["gold"]}), []),
+        (selecting({"key": "tier", "operator": "DoesNotExist", "values": []}), []),
+        (selecting({"key": "tier", "operator": "NotIn"}), [(("workloads", "matchExpressions", 0, "values"), VALUES)]),
+        (
+            selecting({"key": "tier", "operator": "Exists", "values": ["gold"]}),
+            [(("workloads", "matchExpressions", 0, "values"), VALUES)],
+        ),
+        ({"autoscaling": SCALED}, []),
+        ({"autoscaling": SCALED | {"minReplicas": 3}}, []),
+        ({"autoscaling": SCALED | {"minReplicas": 4}}, [(("autoscaling", "minReplicas"), REPLICAS)]),
         ({"fallbackTargets": []}, []),
         ({"fallbackTargets": ["b"]}, []),
         ({"fallbackTargets": ["b", "c"]}, [(("fallbackTargets", 1), EXISTING)]),
@@ -132,7 +158,16 @@ TARGETS = st.fixed_dictionaries(
         "provider": st.sampled_from(["openai", "azure-openai", "openai-compatible"]),
         "model": st.just("m"),
     },
-    optional={"url": st.sampled_from([None, "https://h/v1"]), "prior": optional(ttft=st.none() | DURATIONS)},
+    optional={
+        "url": st.sampled_from([None, "https://h/v1"]),
+        "service": st.sampled_from([None, SERVICE, SERVICE | {"endpoints": "each"}]),
+        "endpoints": st.sampled_from(["virtual", "each"]),
+        "prior": optional(ttft=st.none() | DURATIONS),
+    },
+)
+EXPRESSIONS = st.fixed_dictionaries(
+    {"key": NAMES, "operator": st.sampled_from(["In", "NotIn", "Exists", "DoesNotExist"])},
+    optional={"values": st.lists(NAMES, max_size=2)},
 )
 SPECS = st.fixed_dictionaries(
     {"targets": st.lists(TARGETS, min_size=1, max_size=4)},
@@ -146,6 +181,15 @@ SPECS = st.fixed_dictionaries(
         "constraints": optional(maxTTFT=DURATIONS, maxLatency=st.none() | DURATIONS),
         "failover": optional(timeouts=optional(connect=DURATIONS, total=DURATIONS)),
         "cache": st.none() | optional(ttl=DURATIONS),
+        "workloads": optional(matchLabels=st.none() | st.just({"app": "shop"}), matchExpressions=st.lists(EXPRESSIONS)),
+        "autoscaling": st.none()
+        | st.fixed_dictionaries(
+            {"targetRef": st.just({"name": "shop"}), "maxReplicas": st.integers(1, 3)},
+            optional={
+                "minReplicas": st.integers(1, 3),
+                "ttft": st.none() | st.fixed_dictionaries({"threshold": DURATIONS}),
+            },
+        ),
     },
 )
 

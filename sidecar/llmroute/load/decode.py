@@ -14,7 +14,7 @@ from msgspec import inspect
 from llmroute.load.nodes import Fields, Items, Meaning, Node, Problems, Scalar, meaning
 from llmroute.rules import Path
 from llmroute.shapes import Shape, in_words, shape_of, text_bounds
-from llmroute.spec import LLMRoute, Metadata
+from llmroute.spec import LLMRoute, Metadata, Port
 
 LONGEST_SHOWN = 24
 """Longest value that an error repeats. Keys of providers are longer, and they get pasted into the wrong fields."""
@@ -90,6 +90,8 @@ class Decoder:
             return self._boolean(node, path)
         if isinstance(kind, inspect.LiteralType):
             return self._choice(node, kind, f"expected {in_words(shape)}, got {_shown(node)}", path)
+        if isinstance(kind, inspect.CustomType) and kind.cls is Port:
+            return self._port(node, f"expected {in_words(shape)}, got {_shown(node)}", path)
         return self._text(node, shape, path)
 
     def _wrong(self, node: Node, path: Path, message: str) -> _Wrong:
@@ -185,6 +187,17 @@ class Decoder:
             and (kind.lt is None or value < kind.lt)
         )
         return value if inside else self._wrong(node, path, told)
+
+    def _port(self, node: Scalar, told: str, path: Path) -> Any:
+        number = meaning(node) is Meaning.NUMBER and re.fullmatch("[0-9]{1,5}", node.text) is not None
+        if not number and meaning(node) is not Meaning.TEXT:
+            return self._wrong(node, path, told)
+        written = int(node.text) if number else node.text
+        try:
+            Port.parse(written)
+        except ValueError:
+            return self._wrong(node, path, f"{told} in quotes: take them away" if node.text.isdigit() else told)
+        return written
 
     def _boolean(self, node: Scalar, path: Path) -> Any:
         if meaning(node) is not Meaning.BOOLEAN:

@@ -17,6 +17,8 @@ def doubts(spec: LLMRouteSpec) -> Iterator[tuple[Path, str]]:
         place: Path = ("targets", index)
         if _key_in_the_open(target):
             yield (*place, "url"), "the key travels unencrypted over http to a public name; use https"
+        if target.service is not None:
+            yield (*place, "service"), "is served in a cluster only; `llmroute serve` with this file wants its url"
         # Regions and labels are never relaxed.
         regions, required = spec.constraints.regions, spec.constraints.require or {}
         if regions is not None and target.region not in regions:

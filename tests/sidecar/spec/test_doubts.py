@@ -53,3 +53,9 @@ def test_targets_that_their_own_route_never_chooses() -> None:
         "r.yaml:6: spec.targets[0]: is never chosen: constraints.require asks for the label safety: loose",
     ]
     assert doubts("    url: http://h\n  constraints: {regions: [eu-west], require: {safety: strict}}") == []
+
+
+def test_a_service_is_for_a_cluster_only() -> None:
+    assert doubts("    service: {name: vllm, port: 8000}") == [
+        "r.yaml:11: spec.targets[0].service: is served in a cluster only; `llmroute serve` with this file wants its url"
+    ]

@@ -252,8 +252,8 @@ class TestWrongFields:
 
     def test_an_unknown_field_like_no_other_lists_the_known_ones(self) -> None:
         assert refused(ROUTE + "  zzz: 1\n") == [
-            "route.yaml:10: spec.zzz: unknown field 'zzz'; known fields: targets, models, objective, constraints, "
-            "fallbackTargets, passthrough, failover, cache"
+            "route.yaml:10: spec.zzz: unknown field 'zzz'; known fields: targets, models, workloads, objective, "
+            "constraints, fallbackTargets, passthrough, failover, cache, autoscaling"
         ]
 
     def test_a_misspelt_namespace_is_not_ignored(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmroute.spec import Duration, Quantity
+from llmroute.spec import Duration, Port, Quantity
 from llmroute.written import URL_PATTERN
 
 
@@ -64,3 +64,16 @@ def test_a_url_may_hold_an_ipv6_address(host: str) -> None:
 @pytest.mark.parametrize("host", ["::::", "1", "127.0.0.1", "1::2::3", "1:2:3:4:5:6:7:8:9", "12345::", ""])
 def test_a_url_may_hold_nothing_else_in_brackets(host: str) -> None:
     assert not re.fullmatch(URL_PATTERN, f"http://[{host}]/v1")
+
+
+@pytest.mark.parametrize("written", [1, 65535, "http", "a", "h2-c", "x" * 15, "80a"])
+def test_a_port_is_a_number_or_a_name(written: int | str) -> None:
+    port = Port.parse(written)
+    assert port == str(written)
+    assert port.number == (written if isinstance(written, int) else None)
+
+
+@pytest.mark.parametrize("written", [0, 65536, -1, True, "", "80", "-a", "a-", "a--b", "A", "x" * 16, "a\n"])
+def test_what_is_no_port(written: int | str) -> None:
+    with pytest.raises(ValueError, match="expected a port's number from 1 to 65535, or its name"):
+        Port.parse(written)
