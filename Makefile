@@ -5,7 +5,7 @@ ROUTE ?= examples/openai.yaml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-llama check format crd bench clean
+.PHONY: help demo run test test-llama check format crd images bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ format: .venv/dev ## format and fix what can be fixed
 crd: .venv/dev ## regenerate crds/ and docs/reference.md from the types
 	$(BIN)/python -m llmroute.crd > crds/llmroutes.yaml
 	$(BIN)/python -m llmroute.reference > docs/reference.md
+
+images: ## the images of sidecar and operator (TAG, REGISTRY, PYTHON_IMAGE) by docker, podman or buildah
+	scripts/images
 
 bench: ## the sidecar beside its peers, on BENCH_PYTHON; results in bench/results/
 	PYTHON=$(PYTHON) scripts/bench $(ARGS)
