@@ -1,0 +1,135 @@
+"""When to touch which pod, so that kubelet refreshes its configuration now instead of in a minute or two. Pure.
+
+A nudge patches the annotations `revision` and `region`. It can race kubelet's own watch of the ConfigMap: a pod whose
+sidecar does not confirm the revision is nudged again after 2, 10 and 60 s, and then left to kubelet's own pace.
+"""
+
+import heapq
+from collections.abc import Collection
+
+import msgspec
+
+from llmroute_operator import names
+from llmroute_operator.pods import Pod
+
+AGAIN = (2.0, 10.0, 60.0)
+"""Seconds from one nudge to the next, while the sidecar has not confirmed."""
+RATE = 50.0
+"""Nudges a second, over all pods."""
+
+Key = tuple[str, str]
+"""Namespace and name of a pod."""
+
+
+class Bucket:
+    """A token bucket that holds one token: `rate` a second and never a burst."""
+
+    def __init__(self, rate: float) -> None:
+        self._gap = 1.0 / rate
+        self._free = 0.0
+
+    def take(self, now: float) -> float:
+        """0 if it is our turn, else the seconds until it is."""
+        if now < self._free:
+            return self._free - now
+        self._free = max(self._free, now - self._gap) + self._gap
+        return 0.0
+
+
+class Nudge(msgspec.Struct, frozen=True):
+    """One patch to send."""
+
+    namespace: str
+    pod: str
+    annotations: dict[str, str]
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a pod should be told."""
+
+    revision: str
+    region: str
+    """Of its node; empty: not known."""
+    written: bool
+    """The configuration was written just now."""
+
+
+class _Pod(msgspec.Struct):
+    uid: str
+    revision: str
+    region: str
+    step: int
+    """Nudges sent so far for this revision."""
+    due: float | None
+    """None: nothing more to do."""
+    region_told: str = ""
+    """The region of the last nudge: the pod's own may be older than that."""
+
+
+class Schedule:
+    """All pods that may need a nudge."""
+
+    def __init__(self) -> None:
+        self._pods: dict[Key, _Pod] = {}
+        self._due: list[tuple[float, Key]] = []
+
+    def __len__(self) -> int:
+        return sum(1 for pod in self._pods.values() if pod.due is not None)
+
+    def want(self, pod: Pod, wanted: Wanted, *, confirmed: bool, now: float) -> None:
+        """What a pod's annotations should say. `confirmed`: its sidecar says that it runs the revision.
+
+        A pod that is new to us and was never nudged read its configuration when it started, a moment ago perhaps: it
+        gets the time of the first step to confirm, unless the configuration was written just now.
+        """
+        key = (pod.namespace, pod.name)
+        if pod.terminating:
+            self._pods.pop(key, None)
+            return
+        known = self._pods.get(key)
+        told = pod.revision.partition(".")[0] == wanted.revision
+        if known is None or known.uid != pod.uid or known.revision != wanted.revision:
+            waits = told or (known is None and not pod.revision and not wanted.written)
+            known = _Pod(pod.uid, wanted.revision, wanted.region, 1 if told else 0, None)
+            self._put(key, known, now + AGAIN[0] if waits else now)
+        if confirmed:
+            known.due = None
+        if wanted.region and pod.region != wanted.region and known.region_told != wanted.region:
+            known.region = wanted.region
+            self._put(key, known, now)
+
+    def keep(self, namespace: str, pods: Collection[str]) -> None:
+        """Forget the pods of a namespace that are not among `pods`."""
+        for key in [key for key in self._pods if key[0] == namespace and key[1] not in pods]:
+            del self._pods[key]
+
+    def next(self, now: float) -> Nudge | float | None:
+        """The nudge that is due, or the seconds until one is, or None if there is none at all."""
+        while self._due:
+            due, key = self._due[0]
+            pod = self._pods.get(key)
+            if pod is None or pod.due != due:
+                heapq.heappop(self._due)
+                continue
+            if due > now:
+                return due - now
+            heapq.heappop(self._due)
+            return self._nudge(key, pod, now)
+        return None
+
+    def _nudge(self, key: Key, pod: _Pod, now: float) -> Nudge:
+        # The same value again would be no change, and no event for kubelet.
+        value = pod.revision if pod.step == 0 else f"{pod.revision}.{pod.step}"
+        if pod.step < len(AGAIN):
+            self._put(key, pod, now + AGAIN[pod.step])
+        else:
+            pod.due = None
+        pod.step += 1
+        pod.region_told = pod.region
+        region = {names.REGION: pod.region} if pod.region else {}
+        return Nudge(*key, {names.REVISION: value, **region})
+
+    def _put(self, key: Key, pod: _Pod, due: float) -> None:
+        self._pods[key] = pod
+        pod.due = due
+        heapq.heappush(self._due, (due, key))
