@@ -22,6 +22,8 @@ SILENT = 30.0
 """Seconds after which a sidecar that does not answer is said to be unreachable."""
 SAMPLE = 6.0
 """Seconds between two samples of a route: 10 a minute."""
+BEFORE = 300.0
+"""Seconds that a report is kept for, to tell what has happened since."""
 NUMBERS = 60.0
 """Seconds between two times that it is worth telling that only numbers have changed."""
 
@@ -42,7 +44,20 @@ class Expected(Struct, frozen=True):
 class _Known:
     """One pod's sidecar."""
 
-    __slots__ = ("asked", "busy", "due", "error", "heard", "pod", "report", "silent_since", "tries", "unreachable")
+    __slots__ = (
+        "_before",
+        "_before_heard",
+        "asked",
+        "busy",
+        "due",
+        "error",
+        "heard",
+        "pod",
+        "report",
+        "silent_since",
+        "tries",
+        "unreachable",
+    )
 
     def __init__(self, pod: Pod, due: float) -> None:
         self.pod = pod
@@ -54,6 +69,8 @@ class _Known:
         self.tries = 0
         """Requests since it was expected to change."""
         self.report: Report | None = None
+        self._before: Report | None = None
+        self._before_heard = -math.inf
         self.silent_since: float | None = None
         self.unreachable = False
         """That it is has been told."""
@@ -61,7 +78,13 @@ class _Known:
 
     def contact(self, now: float) -> Contact:
         silent = 0.0 if self.silent_since is None else now - self.silent_since
-        return Contact(self.report, now - self.heard if self.report is not None else 0.0, silent, self.error)
+        age = now - self.heard if self.report is not None else 0.0
+        return Contact(self.report, self._before, age, silent, self.error)
+
+    def told(self, now: float, report: Report) -> None:
+        if now - self._before_heard >= BEFORE:
+            self._before, self._before_heard = self.report, self.heard
+        self.report, self.heard = report, now
 
     def interest(self, now: float) -> float:
         """Who is sampled first: the one asked longest ago, and three times as often who misses a key, since somebody
@@ -140,7 +163,8 @@ class Polls:
         one = self._known.get(uid)
         if one is None:
             return False
-        before, one.report, one.heard = one.report, report, now
+        before = one.report
+        one.told(now, report)
         new = one.silent_since is not None or not report.alike(before)
         one.busy, one.silent_since, one.unreachable, one.error = False, None, False, ""
         if self._confirmed(one):

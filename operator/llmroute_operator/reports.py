@@ -93,6 +93,8 @@ class Contact(Struct, frozen=True, gc=False):
 
     report: Report | None = None
     """The last one; None if none has come yet."""
+    before: Report | None = None
+    """An earlier one, about five minutes older where there is one: what has happened since is the difference."""
     age: float = 0.0
     """Seconds since `report` came."""
     silent: float = 0.0

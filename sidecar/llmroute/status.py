@@ -52,7 +52,7 @@ class SidecarCount(Reported, frozen=True):
                 "(kubectl rollout restart)."
             )
         ),
-    ] = 0
+    ]
 
 
 class TargetStatus(Reported, frozen=True):
