@@ -3,6 +3,7 @@ configuration is in force, never whether a provider is well."""
 
 import ipaddress
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 from aiohttp import web
 
 from llmroute.admission import Gate
+from llmroute.credentials import SharedKey
 from llmroute.errors import RequestError
 from llmroute.inbound import Arrival
 from llmroute.relay import JSON, send_whole
@@ -29,6 +31,8 @@ class Admin:
 
     def __init__(self, settings: Settings, cell: Cell, telemetry: Telemetry) -> None:
         self._gate = Gate(settings)
+        self._pod = pod = settings.pod
+        self._fleet_key = None if pod is None else SharedKey(Path(pod.directory, "fleet", "key"))
         self._cell = cell
         self._telemetry = telemetry
         self.draining = False
@@ -61,22 +65,41 @@ class Admin:
         return await send_whole(arrival, 200, self._telemetry.content_type, b"", self._telemetry.exposition())
 
     async def _status(self, arrival: Arrival) -> web.StreamResponse:
-        peer = arrival.as_aiohttps().remote
-        if peer is None or not ipaddress.ip_address(peer).is_loopback:
-            return await send_whole(arrival, 403, TEXT, b"", b"/status is for loopback only\n")
-        try:
-            self._gate.admit(arrival)
-        except RequestError as error:  # a web page that has its own name point to us, for one
-            return await send_whole(arrival, error.status, TEXT, b"", f"{error}\n".encode("utf-8", "replace"))
+        refused = self._refused(arrival)
+        if refused is not None:
+            return await refused
         body = orjson.dumps(self.status(), option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
         return await send_whole(arrival, 200, JSON, b"", body + b"\n")
 
+    def _refused(self, arrival: Arrival) -> Awaitable[web.StreamResponse] | None:
+        """What is answered to those who may not see everything; None to those who may."""
+        peer = arrival.as_aiohttps().remote
+        if peer is None or not ipaddress.ip_address(peer).is_loopback:
+            return self._refused_from_afar(arrival)
+        try:
+            self._gate.admit(arrival)
+        except RequestError as error:  # a web page that has its own name point to us, for one
+            return send_whole(arrival, error.status, TEXT, b"", f"{error}\n".encode("utf-8", "replace"))
+        return None
+
+    def _refused_from_afar(self, arrival: Arrival) -> Awaitable[web.StreamResponse] | None:
+        if self._fleet_key is None:
+            return send_whole(arrival, 403, TEXT, b"", b"this is for loopback only\n")
+        shown = next((value for name, value in arrival.message.raw_headers if name.lower() == b"authorization"), b"")
+        if self._fleet_key.opens(shown):
+            return None
+        told = b"this is for loopback, and for those who show the fleet's key\n"
+        return send_whole(arrival, 401, TEXT, b"www-authenticate: Bearer\r\n", told)
+
     def status(self) -> dict[str, Any]:
         """What this sidecar runs and what it has learned; no secrets."""
-        runtime = self._cell.runtime
+        cell, pod = self._cell, self._pod
+        runtime, refused = cell.runtime, cell.refused
         return {
             "revision": runtime.revision,
             "draining": self.draining,
+            "rejected": None if refused is None else {"revision": refused.revision, "error": refused.error},
+            "pod": None if pod is None else {"name": pod.name, "namespace": pod.namespace, "region": cell.region},
             "routes": [self._route(route) for route in runtime.routes],
         }
 

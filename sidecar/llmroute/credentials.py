@@ -3,6 +3,7 @@
 The only place that holds a key in memory. A key is never in a repr, an error or a log.
 """
 
+import hmac
 import json
 import os
 from pathlib import Path
@@ -116,7 +117,7 @@ class Credential:
         if self._line is not None:
             return self._line
         if self._sources:
-            raise CredentialMissing(f"no key found in {self.looked_in}")
+            raise CredentialMissing(f"the target's key is missing: {self.looked_in}")
         return b""
 
     def says_the_same_as(self, other: "Credential") -> bool:
@@ -141,3 +142,20 @@ class Credential:
 
     def __repr__(self) -> str:
         return f"Credential({self._header}, {'available' if self.available else 'missing'})"
+
+
+class SharedKey:
+    """A key that callers must show, as `Authorization: Bearer <key>`: read anew each time, as it may change."""
+
+    __slots__ = ("_source",)
+
+    def __init__(self, file: Path) -> None:
+        self._source = FileSource(file)
+
+    def opens(self, authorization: bytes) -> bool:
+        """Whether the header's value holds the key; never where there is no key."""
+        key = self._source.read()
+        scheme, _, shown = authorization.partition(b" ")
+        # Compared even where there is nothing to compare with: how long it takes tells nothing.
+        same = hmac.compare_digest(shown.strip(), (key or "").encode("utf-8", "replace"))
+        return same and key is not None and scheme.lower() == b"bearer"

@@ -115,6 +115,9 @@ class Sent(web.StreamResponse):
 SENT = Sent(keep_alive=True)
 SENT_AND_CLOSE = Sent(keep_alive=False)
 
+_BESIDE = {"127.0.0.1": "::1", "": "::"}
+"""What else is listened on, for IPv6."""
+
 Handler = Callable[[Arrival], Awaitable[web.StreamResponse]]
 Refused = Callable[[int, str, float], str]
 """Told of what could not be read as a request: HTTP status, code of the error, and seconds that it took. Gives the
@@ -236,21 +239,22 @@ class AppServer(web.Server):
 
 
 async def listen(server: web.Server, host: str, port: int) -> tuple[list[asyncio.Server], int]:
-    """Accept connections; on 127.0.0.1 also on [::1] where IPv6 exists. Returns the port, chosen if 0 was asked.
+    """Accept connections; on 127.0.0.1 also on [::1] where IPv6 exists, without a host on all addresses of both
+    families. Returns the port, chosen if 0 was asked.
 
     Raises ConfigError if the address cannot be had.
     """
     loop = asyncio.get_running_loop()
     try:
-        sockets = [_bound(host, port)]
+        sockets = [_bound(host or "0.0.0.0", port)]
     except OSError as error:
         raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
     port = sockets[0].getsockname()[1]
-    if host == "127.0.0.1":
+    if (beside := _BESIDE.get(host)) is not None:
         try:
-            sockets.append(_bound("::1", port))
+            sockets.append(_bound(beside, port))
         except OSError as error:  # without IPv6, 127.0.0.1 is all that is promised
-            if error.errno == errno.EADDRINUSE:
+            if error.errno == errno.EADDRINUSE and beside == "::1":
                 log.warning(
                     "[::1]:%d belongs to another process: who calls localhost may reach that one; call 127.0.0.1", port
                 )

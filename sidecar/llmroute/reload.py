@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from pathlib import Path
 from time import monotonic
 
+from llmroute.configuration import Configuration, Found, Refusal, Stamp
 from llmroute.errors import ConfigError
-from llmroute.load import load
-from llmroute.runtime import EMPTY, Compiler, Runtime, local_key_sources
+from llmroute.runtime import EMPTY, Compiler, Runtime
 from llmroute.telemetry import Telemetry
 
 log = logging.getLogger("llmroute")
@@ -17,42 +15,70 @@ INTERVAL = 0.5
 """Seconds between looks at the files. Looking is a handful of `stat` calls; inotify does not see kubelet's symlink
 swaps on every filesystem."""
 
-Stamp = tuple[tuple[int, int, int] | None, ...]
-
 
 class Cell:
-    """Holds the Runtime in force. Requests that began with an older one keep it."""
+    """Holds the Runtime in force, and what is known beside it. Requests that began with an older one keep it."""
 
-    __slots__ = ("runtime",)
+    __slots__ = ("refused", "region", "runtime")
 
     def __init__(self) -> None:
         self.runtime: Runtime = EMPTY
+        self.refused: Refusal | None = None
+        """What was found last and could not be used."""
+        self.region: str | None = None
+        """Where this sidecar runs."""
 
 
 class Watcher:
-    """Follows the route files and the keys, and swaps a new Runtime into the cell when either changed."""
+    """Follows the configuration and the keys, and swaps a new Runtime into the cell when either changed."""
 
-    def __init__(
-        self, files: Sequence[Path], secrets_dir: Path | None, compiler: Compiler, cell: Cell, telemetry: Telemetry
-    ) -> None:
-        self._files = files
-        self._secrets_dir = secrets_dir
+    def __init__(self, configuration: Configuration, compiler: Compiler, cell: Cell, telemetry: Telemetry) -> None:
+        self._configuration = configuration
         self._compiler = compiler
         self._cell = cell
         self._telemetry = telemetry
         self._stamp: Stamp = ()
+        self._found: Found | None = None
+        """What is in force."""
+
+    def start(self) -> None:
+        """Read and swap, or go on with what served last. Raises ConfigError where nothing is known to be good."""
+        try:
+            self.load()
+        except ConfigError as error:
+            found = self._configuration.last_good()
+            if found is None:
+                raise
+            self._refuse(Refusal(str(error)))
+            self._swap(found)
 
     def load(self) -> None:
-        """Read the files and swap. Raises ConfigError; the cell is untouched then."""
-        self._stamp = self._look()
-        loaded = load(self._files)
-        keys = local_key_sources(loaded.secrets, self._secrets_dir)
-        runtime = self._compiler.build(loaded.routes, keys, monotonic())
+        """Read and swap. Raises ConfigError; what serves is untouched then."""
+        self._stamp = self._configuration.look()
+        found = self._configuration.read()
+        self._swap(found)
+        self._configuration.in_force()
+        if found.refused is None:
+            self._cell.refused = None
+        elif found.refused != self._cell.refused:
+            self._refuse(found.refused)
+
+    def _swap(self, found: Found) -> None:
+        self._cell.region = found.region
+        now = self._found
+        if now is not None and (now.routes, now.revision, now.keys) == (found.routes, found.revision, found.keys):
+            return  # other things of the pod have changed
+        runtime = self._compiler.build(found.routes, found.keys, monotonic(), found.revision, found.place)
         self._cell.runtime = runtime
+        self._found = found
         self._telemetry.reloaded(runtime.routes, runtime.revision)
         for target in runtime.targets():
             if not target.credential.available:
                 self._telemetry.credential_changed(target.route, target.name, False)
+
+    def _refuse(self, refused: Refusal) -> None:
+        self._cell.refused = refused
+        self._telemetry.rejected(ConfigError(refused.error))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -65,11 +91,11 @@ class Watcher:
 
     def tick(self) -> None:
         """One look at the files, the keys, and the targets whose ejection is over."""
-        if self._look() != self._stamp:
+        if self._configuration.look() != self._stamp:
             try:
                 self.load()
             except ConfigError as error:
-                self._telemetry.rejected(error)
+                self._refuse(Refusal(str(error)))
             return
         now = monotonic()
         for target in self._cell.runtime.targets():
@@ -78,14 +104,3 @@ class Watcher:
             returned = target.learned.health.advance(now)
             if returned is not None:
                 self._telemetry.state_changed(target.route, returned)
-
-    def _look(self) -> Stamp:
-        return tuple(map(_stamp, self._files))
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size

@@ -143,9 +143,10 @@ class LiveRoute:
 class Runtime:
     """All routes that this process serves, compiled. Never changed, only replaced."""
 
-    __slots__ = ("models", "revision", "routes")
+    __slots__ = ("_place", "models", "revision", "routes")
 
-    def __init__(self, routes: tuple[LiveRoute, ...], revision: str) -> None:
+    def __init__(self, routes: tuple[LiveRoute, ...], revision: str, place: str = "") -> None:
+        self._place = place
         self.routes = routes
         self.revision = revision
         self.models = {model: route for route in routes for model in route.declared.models}
@@ -155,7 +156,8 @@ class Runtime:
         route = self.models.get(model)
         if route is None:
             known = ", ".join(sorted(self.models)[:64]) or "none: no route is loaded"
-            raise UnknownModel(f"no route serves the model {model!r}; known models: {known}", param="model")
+            told = f"no route{self._place} serves the model {model!r}; known models: {known}"
+            raise UnknownModel(told, param="model")
         return route
 
     def targets(self) -> Iterator[LiveTarget]:
@@ -174,15 +176,22 @@ class KeySources(Protocol):
         """Sources of the target's key; empty where it needs none."""
 
 
+def key_of(target: Target) -> tuple[str, str] | None:
+    """Secret and key of the target's key; None where it needs none."""
+    if target.credential is not None:
+        return target.credential.secret_ref.name, target.credential.secret_ref.key
+    key = dialects.PROFILES[target.provider].key_env
+    return None if key is None else (DEFAULT_SECRET, key)
+
+
 def local_key_sources(secrets: Secrets, secrets_dir: Path | None) -> KeySources:
     """Secrets of the same file first, then `<secrets dir>/<name>/<key>`, then the environment variable `<key>`."""
 
     def sources(namespace: str, target: Target) -> tuple[Source, ...]:
-        reference = target.credential.secret_ref if target.credential else None
-        key = reference.key if reference else dialects.PROFILES[target.provider].key_env
-        if key is None:
+        reference = key_of(target)
+        if reference is None:
             return ()
-        name = reference.name if reference else DEFAULT_SECRET
+        name, key = reference
         found: list[Source] = []
         value = secrets.get((namespace, name), {}).get(key)
         if value is not None:
@@ -211,11 +220,16 @@ class Compiler:
         self._upstream = upstream
         self._kept = Kept()
 
-    def build(self, declared: Iterable[LLMRoute], keys: KeySources, now: float) -> Runtime:
-        """A new Runtime; nothing that serves now is touched if it fails. Raises ConfigError."""
-        declared = tuple(declared)
+    def build(
+        self, declared: tuple[LLMRoute, ...], keys: KeySources, now: float, revision: str | None = None, place: str = ""
+    ) -> Runtime:
+        """A new Runtime; nothing that serves now is touched if it fails. Raises ConfigError.
+
+        `revision`: its name, made from what is declared where there is none. `place`: where the routes are from.
+        """
         kept = Kept()
-        runtime = Runtime(tuple(self._route(route, keys, kept) for route in declared), revision_of(declared))
+        routes = tuple(self._route(route, keys, kept) for route in declared)
+        runtime = Runtime(routes, revision or revision_of(declared), place)
         self._kept = kept
         self._upstream.retain({target.pool.origin for target in runtime.targets()})
         for target in runtime.targets():
@@ -227,6 +241,9 @@ class Compiler:
     def _route(self, declared: LLMRoute, keys: KeySources, kept: Kept) -> LiveRoute:
         key, targets = declared.key, []
         for target in declared.spec.targets:
+            if target.service is not None:
+                told = "service: is known in a cluster only, where the operator makes a url of it; write the url here"
+                raise ConfigError(told, where=f"{key}: target {target.name}")
             try:
                 profile = dialects.profile_for(target.provider, target.url)
                 url = target.url or profile.default_url or ""

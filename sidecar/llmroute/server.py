@@ -10,9 +10,11 @@ from time import monotonic
 
 from llmroute import __version__
 from llmroute.admin import Admin
+from llmroute.configuration import Configuration, LocalFiles
 from llmroute.handlers import Proxy
 from llmroute.inbound import AppServer, listen
 from llmroute.learning import Learner
+from llmroute.pod import PodMounts
 from llmroute.reload import Cell, Watcher
 from llmroute.runtime import Compiler
 from llmroute.settings import Settings
@@ -73,9 +75,8 @@ async def sidecar(settings: Settings, files: Sequence[Path], rng: Random) -> Asy
         upstream = Upstream(loop, ca_file=settings.ca_file)
         stack.push_async_callback(upstream.aclose)  # after the servers: requests in flight need their connections
         cell = Cell()
-        secrets_dir = Path(settings.secrets_dir) if settings.secrets_dir is not None else None
-        watcher = Watcher(files, secrets_dir, Compiler(upstream), cell, telemetry)
-        watcher.load()
+        watcher = Watcher(_configuration(settings, files), Compiler(upstream), cell, telemetry)
+        watcher.start()
         proxy = Proxy(settings, cell, Learner(telemetry), telemetry, rng)
         app_server = AppServer(proxy.handle, settings.header_timeout, proxy.refused)
         admin = Admin(settings, cell, telemetry)
@@ -90,3 +91,10 @@ async def sidecar(settings: Settings, files: Sequence[Path], rng: Random) -> Asy
         watching = loop.create_task(watcher.run())
         stack.callback(watching.cancel)
         yield running
+
+
+def _configuration(settings: Settings, files: Sequence[Path]) -> Configuration:
+    pod, secrets_dir = settings.pod, settings.secrets_dir
+    if pod is not None:
+        return PodMounts(Path(pod.directory), pod.namespace)
+    return LocalFiles(files, Path(secrets_dir) if secrets_dir is not None else None)

@@ -5,13 +5,25 @@ import msgspec
 MEBIBYTE = 1024 * 1024
 
 
+class Pod(msgspec.Struct, frozen=True, kw_only=True):
+    """The pod that this sidecar is in."""
+
+    directory: str
+    """Where routes, labels, keys and state are mounted."""
+    name: str = ""
+    namespace: str = ""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Set by the command line and the environment, once."""
 
     listen_host: str = "127.0.0.1"
     listen_port: int = 4000
     admin_host: str = "127.0.0.1"
+    """Empty: all addresses."""
     admin_port: int = 4001
+    pod: Pod | None = None
+    """None outside of a cluster."""
     secrets_dir: str | None = None
     """Directory of mounted Secrets: `<dir>/<secret name>/<key>`."""
     ca_file: str | None = None

@@ -13,7 +13,7 @@ import pytest
 from tests.app import CHAT, Answer, connected
 from tests.world import World, chat, provider, world, write
 
-from llmroute import reload
+from llmroute import configuration, reload
 from llmroute.load import Loaded, load
 from llmroute.server import sidecar
 from llmroute.settings import Settings
@@ -139,7 +139,7 @@ async def test_a_refused_configuration_does_not_move_any_bound_either(monkeypatc
         return msgspec.structs.replace(loaded, routes=(first, wrong))
 
     async with world(provider("east", target={"maxConcurrency": 7})) as here:
-        monkeypatch.setattr(reload, "load", with_an_address_that_is_none)
+        monkeypatch.setattr(configuration, "load", with_an_address_that_is_none)
         here.spec["targets"][0]["maxConcurrency"] = 1
         second = copy.deepcopy(here.resources[0])
         second["metadata"]["name"] = "second"
@@ -153,7 +153,7 @@ async def test_a_refused_configuration_does_not_move_any_bound_either(monkeypatc
 async def test_a_defect_in_looking_at_the_files_does_not_stop_the_watching(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world(provider("east")) as here:
         with monkeypatch.context() as broken:
-            broken.setattr(reload, "load", lambda files: 1 / 0)
+            broken.setattr(configuration, "load", lambda files: 1 / 0)
             here.declare()
             await asyncio.sleep(0.05)
         here.spec["models"] = ["again"]
