@@ -97,11 +97,12 @@ class Seen:
         """A list of all routes (metadata is enough). Namespaces where it shows what no watch has told: the event is on
         its way, or the watch is dead; `deaf` tells for how long."""
         there = {("llmroutes", one["metadata"]["namespace"], one["metadata"]["name"]): one for one in routes}
-        known = {key for key in self._digests if key[0] == "llmroutes"}
+        gone = {key for key in self._digests if key[0] == "llmroutes"} - there.keys()
+        for key in gone:  # A watch that had to begin anew never tells of what was deleted meanwhile.
+            del self._digests[key]
         astray = {key for key, body in there.items() if self._digests.get(key) != hash(_route(body))}
-        astray |= known - there.keys()
         self._missed = {key: self._missed.get(key, now) for key in astray}
-        return {key[1] for key in astray}
+        return {key[1] for key in astray | gone}
 
     def deaf(self, now: float) -> float:
         """Seconds since the oldest change that a list showed and that no watch has told of."""

@@ -1,0 +1,209 @@
+"""One look at a namespace: what is there, what should be there, and the calls that make it so.
+
+Level-based: nothing here depends on which event came, or on what a former life of this process did. Steps do not wait
+for each other's success: a right that is missing for one thing stops that thing only.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+
+import msgspec
+
+from llmroute_operator import names
+from llmroute_operator.cluster import Cluster, Object
+from llmroute_operator.errors import ClusterError, Conflict, Forbidden
+from llmroute_operator.metrics import Metrics
+from llmroute_operator.nudge import Schedule, Wanted
+from llmroute_operator.objects import KEY_BYTES, event, fleet_key, fleet_secret, service_repaired, sidecars_service
+from llmroute_operator.plan import Plan, plan
+from llmroute_operator.polling import Expected
+from llmroute_operator.render import Rendered, config_map, holds
+from llmroute_operator.seen import Seen
+from llmroute_operator.settings import Settings
+from llmroute_operator.sidecars import Sidecars
+from llmroute_operator.snapshot import Regions, Snapshot, Surroundings, read, surroundings
+from llmroute_operator.status import Scene, StatusChange, statuses
+
+log = logging.getLogger(__name__)
+
+RESYNC = 300.0
+"""Seconds after which everything is read again although no event came."""
+AROUND = 60.0
+"""Seconds between two looks at what no watch tells of."""
+UNRESOLVED = 10.0
+"""Seconds between two looks for a Service that is not there."""
+
+
+class Namespace:
+    """What is remembered of one namespace between two looks. All of it can be read again."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.snapshot: Snapshot | None = None
+        self.around: Surroundings | None = None
+        self.plan: Plan | None = None
+        self.key = ""
+        """The fleet key."""
+        self.errors: list[ClusterError] = []
+        """Of this look."""
+
+
+class Reconciler:
+    """Looks at namespaces."""
+
+    def __init__(self, cluster: Cluster, settings: Settings, metrics: Metrics, seen: Seen, sidecars: Sidecars) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._metrics = metrics
+        self._seen = seen
+        self._sidecars = sidecars
+        self._regions = Regions(cluster)
+        self._namespaces: dict[str, Namespace] = {}
+        self.nudges = Schedule()
+
+    async def look(self, name: str, *, fresh: bool) -> float | None:
+        """Look at a namespace and make it as it should be. `fresh`: something in it changed.
+
+        Returns the seconds until the next look; None if nothing of ours is there. Raises a ClusterError if some step
+        failed; the others were made.
+        """
+        now = asyncio.get_running_loop().time()
+        space = self._namespaces.setdefault(name, Namespace(name))
+        space.errors = []
+        if fresh or space.snapshot is None or now - space.snapshot.at >= RESYNC:
+            space.snapshot = await read(self._cluster, name, now)
+            remembered = space.plan.entries if space.plan else {}
+            space.plan = plan(space.snapshot, remembered, self._settings.cluster_domain)
+        snapshot = space.snapshot
+        assert space.plan is not None
+        if not snapshot.concerns_us:
+            self._forget(name)
+            return None
+        if space.around is None or now - space.around.at >= AROUND:
+            await self._step("surroundings", space, self._look_around(space, now))
+        if space.around is not None and space.around.terminating:
+            self._forget(name)
+            return None
+        written = await self._deliver(space)
+        await self._nudge(space, written, now)
+        self._expect(space)
+        await self._report(space)
+        if space.errors:
+            raise space.errors[0]
+        return UNRESOLVED if space.plan.unresolved else AROUND
+
+    def __contains__(self, namespace: str) -> bool:
+        """Whether there is anything of ours in the namespace, as far as is known."""
+        return namespace in self._namespaces
+
+    def _forget(self, name: str) -> None:
+        self._namespaces.pop(name, None)
+        self._sidecars.forget(name)
+        self.nudges.keep(name, ())
+
+    async def _step(self, step: str, space: Namespace, work: Awaitable[object]) -> bool:
+        """Make one step; a failure is noted, counted and told, and does not stop the others."""
+        try:
+            await work
+        except ClusterError as error:
+            space.errors.append(error)
+            self._metrics.errors.labels(step).inc()
+            level = logging.INFO if isinstance(error, Conflict) else logging.WARNING
+            hint = "; see the chart's RBAC" if isinstance(error, Forbidden) else ""
+            log.log(level, "%s failed%s: %s", step, hint, error, extra={"namespace": space.name})
+            return False
+        return True
+
+    async def _look_around(self, space: Namespace, now: float) -> None:
+        assert space.snapshot is not None
+        scaling = self._settings.autoscaling and any(one["spec"].get("autoscaling") for one in space.snapshot.routes)
+        space.around = await surroundings(self._cluster, space.name, now, scaling=scaling)
+        found = space.snapshot.services.get(names.SIDECARS_SERVICE)
+        await self._step("service", space, self._keep_service(space.name, found))
+        await self._step("fleet key", space, self._keep_fleet_key(space))
+
+    async def _keep_service(self, namespace: str, found: Object | None) -> None:
+        if found is None:
+            self._seen.wrote("services", await self._cluster.create("services", namespace, sidecars_service(namespace)))
+        elif (repaired := service_repaired(found)) is not None:
+            self._seen.wrote("services", await self._cluster.replace("services", namespace, repaired))
+
+    async def _keep_fleet_key(self, space: Namespace) -> None:
+        found = await self._cluster.read("secrets", space.name, names.FLEET_SECRET)
+        if not fleet_key(found):
+            manifest = fleet_secret(space.name, os.urandom(KEY_BYTES), found)
+            write = self._cluster.replace if found else self._cluster.create
+            found = await write("secrets", space.name, manifest)
+        space.key = fleet_key(found)
+
+    async def _deliver(self, space: Namespace) -> bool:
+        """Write the configuration if it is not what it should be. Whether it was written."""
+        assert space.snapshot is not None and space.plan is not None
+        if holds(space.snapshot.config, space.plan.rendered):
+            return False
+        return await self._step("configuration", space, self._write_config(space, space.snapshot, space.plan.rendered))
+
+    async def _write_config(self, space: Namespace, snapshot: Snapshot, rendered: Rendered) -> None:
+        manifest = config_map(space.name, rendered, snapshot.config)
+        write = self._cluster.replace if snapshot.config else self._cluster.create
+        written = await write("configmaps", space.name, manifest)
+        self._seen.wrote("configmaps", written)
+        space.snapshot = msgspec.structs.replace(snapshot, config=written)
+        self._metrics.writes.inc()
+        count = len(snapshot.routes)
+        log.info(
+            "configuration written", extra={"namespace": space.name, "revision": rendered.revision, "routes": count}
+        )
+
+    async def _nudge(self, space: Namespace, written: bool, now: float) -> None:
+        """Tell the schedule what each pod should be told."""
+        assert space.snapshot is not None and space.plan is not None
+        if not self._settings.nudge or not holds(space.snapshot.config, space.plan.rendered):
+            return
+        regions = await self._regions.of(space.snapshot.pods)
+        revision = space.plan.rendered.revision
+        contacts = self._sidecars.contacts(space.name)
+        for pod in space.snapshot.pods:
+            report = contacts[pod.name].report if pod.name in contacts else None
+            wanted = Wanted(revision, regions.get(pod.node, ""), written)
+            self.nudges.want(pod, wanted, confirmed=report is not None and report.revision == revision, now=now)
+        self.nudges.keep(space.name, {pod.name for pod in space.snapshot.pods})
+
+    def _expect(self, space: Namespace) -> None:
+        """Tell those who ask the sidecars what to expect of them."""
+        assert space.snapshot is not None and space.plan is not None
+        serving = [pod for pod in space.snapshot.pods if pod.serves]
+        routes = {
+            uid: frozenset(pod.uid for pod in serving if verdict.workloads.selects(pod.labels))
+            for uid, verdict in space.plan.verdicts.items()
+        }
+        self._sidecars.expect(space.name, Expected(space.plan.rendered.revision, space.key, serving, routes))
+
+    async def _report(self, space: Namespace) -> None:
+        """Write the status of each route whose status is not as it should be."""
+        assert space.snapshot is not None and space.plan is not None
+        around = space.around
+        scene = Scene(
+            pods=[*space.snapshot.pods, *(around.without_sidecar if around else ())],
+            contacts=self._sidecars.contacts(space.name),
+            namespace_labels=around.labels if around else {},
+        )
+        for change in statuses(datetime.now(UTC), space.snapshot.routes, space.plan.verdicts, scene):
+            await self._step("status", space, self._write_status(space, change))
+
+    async def _write_status(self, space: Namespace, change: StatusChange) -> None:
+        assert space.snapshot is not None
+        routes = {one["metadata"]["name"]: one for one in space.snapshot.routes}
+        uid = routes[change.name]["metadata"]["uid"]
+        # With its uid, so that a new route of the same name does not get the old one's status.
+        body = {"metadata": {"uid": uid}, "status": change.status}
+        written = await self._cluster.patch("llmroutes", space.name, change.name, body, subresource="status")
+        routes[change.name] = written
+        space.snapshot = msgspec.structs.replace(space.snapshot, routes=list(routes.values()))
+        for one in change.events:
+            manifest = event(written, one, secrets.token_hex(8), datetime.now(UTC))
+            await self._step("event", space, self._cluster.create("events", space.name, manifest))
