@@ -30,8 +30,9 @@ check: .venv/dev ## format, lint, types, import contracts, generated files
 format: .venv/dev ## format and fix what can be fixed
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-crd: .venv/dev ## regenerate crds/ and docs/reference.md from the types
+crd: .venv/dev ## regenerate crds/, its copy in the chart and docs/reference.md from the types
 	$(BIN)/python -m llmroute.crd > crds/llmroutes.yaml
+	cp crds/llmroutes.yaml charts/llmroute/files/llmroutes.yaml
 	$(BIN)/python -m llmroute.reference > docs/reference.md
 
 images: ## the images of sidecar and operator (TAG, REGISTRY, PYTHON_IMAGE) by docker, podman or buildah

@@ -28,6 +28,9 @@ SPARED_PACKAGES = {
 SPARED_MODULES = re.compile(
     r"(_tkinter|_test|_ctypes_test|_xx|xx|readline|_curses|_dbm|_gdbm|_sqlite3|turtle\.py|.*\.a$)"
 )
+UNUSED_CLIENT = re.compile(
+    r".*/site-packages/kubernetes/client/(api|models)$"
+)  # the blocking one: a quarter of the image
 SPARED_SOURCES = re.compile(r".*\.(pyx|pxd|pxi|c|h|pyi|lib|typed)$")
 OPERATOR_SCRIPTS = ("llmroute-operator", "llmroute-injector")
 ACCOUNTS = {
@@ -96,6 +99,8 @@ def copy_tree(source: Path, root: Path) -> None:
 def spared(folder: str, names: list[str]) -> set[str]:
     """What of a folder does not go into an image."""
     inside = folder.startswith(str(APPLICATION))
+    if inside and UNUSED_CLIENT.match(folder):
+        return set(names) - {"__init__.py"}
     if inside:
         return {name for name in names if name in {"__pycache__", "tests"} or SPARED_SOURCES.match(name)}
     return {
