@@ -71,6 +71,9 @@ class Injector:
         self.metrics = Metrics()
         self.certificate = Certificate(settings.certificate_dir)
         self.draining = False
+        self._in_progress = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def apps(self) -> tuple[web.Application, web.Application]:
         """What serves reviews, and what serves probes and metrics."""
@@ -85,7 +88,23 @@ class Injector:
         """Tell the metric."""
         self.metrics.expires.set(self.certificate.expires or 0.0)
 
+    async def finish(self) -> None:
+        """Wait for the reviews in progress: aiohttp's own shutdown would not read what is left of their bodies."""
+        self.draining = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), self._settings.drain_timeout)
+
     async def _mutate(self, request: web.Request) -> web.Response:
+        self._in_progress += 1
+        self._idle.clear()
+        try:
+            return await self._review(request)
+        finally:
+            self._in_progress -= 1
+            if not self._in_progress:
+                self._idle.set()
+
+    async def _review(self, request: web.Request) -> web.Response:
         began = perf_counter()
         size = request.content_length
         large = self._large if size is None or size > LARGE else contextlib.nullcontext()
@@ -160,7 +179,7 @@ async def running(settings: ServerSettings) -> AsyncIterator[Running]:
         )
         following = asyncio.create_task(injector.certificate.follow(injector.certificate_changed))
         stack.callback(following.cancel)
-        stack.callback(setattr, injector, "draining", True)
+        stack.push_async_callback(injector.finish)
         yield Running(injector, port, admin_port)
 
 
