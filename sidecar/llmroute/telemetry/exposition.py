@@ -9,13 +9,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from llmroute.health import State
-from llmroute.request import Outcome
 from llmroute.telemetry.histogram import Histogram
-from llmroute.telemetry.meter import Meter, RouteMeter, TargetMeter
+from llmroute.telemetry.meter import OK, Meter, RouteMeter, TargetMeter
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 STATES = tuple(state.value for state in State)
-OK = Outcome.OK.word
 
 Labels = tuple[str, ...]
 OfRoute = Callable[[RouteMeter], Iterable[tuple[Labels, float]]]
@@ -178,7 +176,14 @@ class Exposition(Collector):
             ttft = candidate.latency.usual_ttft(now)
             if ttft is not None:
                 predicted.add_metric((route, name), ttft)
-        yield from (in_flight, state, predicted)
+        baseline = GaugeMetricFamily(
+            "llmroute_baseline_seconds", "What an attempt usually takes; moves slowly.", labels=("route",)
+        )
+        for route, route_meter in self._meter.routes.items():
+            usual = route_meter.baseline(now)
+            if usual is not None:
+                baseline.add_metric((route,), usual)
+        yield from (in_flight, state, predicted, baseline)
 
     def _process(self) -> Iterator[Metric]:
         meter = self._meter

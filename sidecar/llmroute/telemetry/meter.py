@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from llmroute.errors import RequestError
-from llmroute.request import Observation, RequestEnded
+from llmroute.request import Observation, Outcome, RequestEnded
 from llmroute.routing import Candidate
 from llmroute.spec import Target
+from llmroute.telemetry.baseline import Baseline
 from llmroute.telemetry.histogram import (
     OVERHEAD_SECONDS,
     QUEUE_SECONDS,
@@ -22,6 +23,7 @@ from llmroute.telemetry.histogram import (
 
 CACHE_OFF = "off"
 HUNG_UP = 499
+OK = Outcome.OK.word
 
 
 class NamedProfile(Protocol):
@@ -130,6 +132,7 @@ class RouteMeter:
     """Counters of one route."""
 
     __slots__ = (
+        "_baseline",
         "_latest",
         "changes",
         "durations",
@@ -158,6 +161,7 @@ class RouteMeter:
         self.changes = 0
         """Selections of another target than the one before."""
         self._latest = ""
+        self._baseline = Baseline()
 
     def chosen(self, name: str, reason: str) -> None:
         """A target was chosen for an attempt."""
@@ -178,6 +182,11 @@ class RouteMeter:
             if cache != CACHE_OFF:
                 results[cache] = results.get(cache, 0) + count
         return results
+
+    def baseline(self, now: float) -> float | None:
+        """Seconds that an attempt usually takes; None as long as too few have gone well."""
+        well = [ends.durations for each in self.targets.values() for (_, end), ends in each.ends.items() if end == OK]
+        return self._baseline.look(now, sum(each.total for each in well), sum(each.count for each in well))
 
     def request(self, ended: RequestEnded, outcome: str) -> None:
         """One request has ended."""

@@ -26,6 +26,7 @@ CONTRACT = {
     "llmroute_selection_changes_total": ("counter", "route"),
     "llmroute_target_state": ("gauge", "route target state"),
     "llmroute_predicted_ttft_seconds": ("gauge", "route target"),
+    "llmroute_baseline_seconds": ("gauge", "route"),
     "llmroute_cache_requests_total": ("counter", "route result"),
     "llmroute_tokens_saved_total": ("counter", "route by"),
     "llmroute_cost_usd_total": ("counter", "route target"),
@@ -48,7 +49,8 @@ def everything() -> str:
         failed = attempt("east", Outcome.SERVER_ERROR)
         observer.attempt_ended("shop/chat", failed)
         observer.failed_over("shop/chat", failed, "west")
-        observer.attempt_ended("shop/chat", attempt("west", usage=Usage(100, 50)))
+        for _ in range(20):  # before there are as many, nothing is said of how long one takes
+            observer.attempt_ended("shop/chat", attempt("west", usage=Usage(100, 50)))
         observer.request_ended(ended(cache="miss"))
         observer.request_ended(ended(route="", status=404, error="unknown_model", target=""))
         return observer.exposition().decode()
