@@ -22,6 +22,8 @@ from llmroute.spec import KIND, Target
 log = logging.getLogger("llmroute")
 
 REGION_ANNOTATION = "llmroute.dev/region"
+MOST_TOLD = 10
+"""Routes whose errors are told."""
 MAX_FACTS = 1024 * 1024
 """Largest file of labels or annotations; a pod's annotations are at most 256 KiB, and quoting doubles them at worst."""
 
@@ -91,7 +93,9 @@ class PodMounts:
 
 def _refusal(routes: Rendered) -> Refusal | None:
     told = [f"{KIND} {key}: {why}" for key, why in routes.unreadable.items()]
-    return Refusal("\n".join(told[:10]), routes.revision) if told else None
+    if len(told) > MOST_TOLD:
+        told[MOST_TOLD:] = [f"and {len(told) - MOST_TOLD} more"]
+    return Refusal("\n".join(told), routes.revision) if told else None
 
 
 def _content(file: Path, limit: int) -> bytes:
