@@ -3,7 +3,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 checkout=$(cd "$here/../.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/llmroute/cluster
-export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs CGO_ENABLED=0
+export BUILDAH_ISOLATION=chroot CGO_ENABLED=0
 
 say() { echo "cluster: $*" >&2; }
 die() { say "$@"; exit 1; }
@@ -30,12 +30,21 @@ cgroup_hierarchies() { # one folder with version 2, one for each controller with
     fi
 }
 
-# Buildah, with a store of our own.
-store() { buildah --root "$cache/store" --runroot "$cache/store/run" "$@"; }
+# Buildah keeps its images in the cache too; in a container whose root is an overlay, it cannot stack another on it.
+unset STORAGE_DRIVER
+export CONTAINERS_STORAGE_CONF=$cache/storage.conf
+if [ ! -e "$CONTAINERS_STORAGE_CONF" ]; then
+    mkdir -p "$cache"
+    driver=overlay
+    [ "$(stat --file-system --format %T "$cache")" != overlayfs ] || driver=vfs
+    printf '[storage]\ndriver = "'$driver'"\ngraphroot = "%s"\nrunroot = "%s"\n' "$cache/store" "$cache/store/run" \
+        >"$CONTAINERS_STORAGE_CONF.$$"
+    mv "$CONTAINERS_STORAGE_CONF.$$" "$CONTAINERS_STORAGE_CONF"
+fi
 
-archive() { # IMAGE FILE: uncompressed, because packing takes longer than reading
+archive() { # IMAGE FILE
     mkdir -p "$(dirname "$2")"
     rm -f "$2.part"
-    store push -q --disable-compression "$1" "oci-archive:$2.part:$1"
+    buildah push -q "$1" "docker-archive:$2.part:$1"
     mv "$2.part" "$2"
 }

@@ -1,0 +1,218 @@
+"""The three ways to a cluster, and which of them this machine allows."""
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmroute/cluster"
+NEW_NETWORK = 0x40000000
+"""CLONE_NEWNET of sched.h: what setns(2) is told to enter."""
+GIVEN = "LLMROUTE_E2E_KUBECONFIG"
+"""Names the kubeconfig of a cluster for these tests. Plain KUBECONFIG is never read: it may lead to somebody's production."""
+
+
+class NoWay(Exception):
+    """This machine has no way to a cluster; the message says what each way lacks."""
+
+
+class Reached(Struct, frozen=True):
+    """A cluster that is up: how to speak to it. `network` is the network namespace that it lives in, if not ours."""
+
+    kubeconfig: Path
+    programs: Path | None = None
+    network: Path | None = None
+
+    def program(self, name: str) -> str:
+        """Where `kubectl` or another program is: the cluster's own, else the first of PATH."""
+        own = self.programs / name if self.programs else None
+        return str(own) if own and own.exists() else name
+
+
+class Way(Protocol):
+    """One way to a cluster."""
+
+    name: str
+    disposable: bool
+    """Whether a test may stop the API server: only where the cluster is all ours."""
+
+    def up(self, owner: int | None = None) -> Reached:
+        """Brings a cluster up. It does not outlive the process `owner`."""
+
+    def down(self) -> None:
+        """Leaves nothing."""
+
+    def load(self, archive: Path) -> None:
+        """Puts the image of an archive onto the node."""
+
+    def stop(self, component: str) -> None:
+        """Kills a part of the control plane, such as kube-apiserver."""
+
+    def start(self, component: str) -> None:
+        """Starts it again."""
+
+
+def way(name: str) -> Way:
+    """The first way that fits. Raises NoWay."""
+    if os.environ.get(GIVEN):
+        return GivenCluster()
+    lacks = {"kind": KindCluster.lacks(), "a node of our own": OwnNode.lacks()}
+    if not lacks["kind"]:
+        return KindCluster(name)
+    if not lacks["a node of our own"]:
+        return OwnNode(name)
+    reasons = "; ".join(f"{tried}: {lack}" for tried, lack in lacks.items())
+    raise NoWay(f"no way to a Kubernetes on this machine ({GIVEN} is not set; {reasons})")
+
+
+class GivenCluster:
+    """A cluster that somebody gave us. Its nodes must be able to pull our images, or hold them already."""
+
+    name = "given"
+    disposable = False
+
+    def up(self, owner: int | None = None) -> Reached:
+        """Trusts that it is up."""
+        return Reached(Path(os.environ[GIVEN]).resolve())
+
+    def down(self) -> None:
+        """It is not ours."""
+
+    def load(self, archive: Path) -> None:
+        """Nothing: who gave the cluster gave it the images, too."""
+
+    def stop(self, component: str) -> None:
+        """Refuses: others may use this cluster."""
+        raise NoWay(f"{component} of a cluster that is not ours is not stopped")
+
+    start = stop
+
+
+class KindCluster:
+    """Kubernetes in Docker, by the `kind` of the machine."""
+
+    name = "kind"
+    disposable = True
+
+    def __init__(self, name: str) -> None:
+        self._cluster = f"llmroute-{name}"
+        self._folder = CACHE / "run" / self._cluster
+
+    @staticmethod
+    def lacks() -> str:
+        """What is missing for it; empty if nothing."""
+        missing = [tool for tool in ("kind", "docker", "kubectl", "helm") if not shutil.which(tool)]
+        if missing:
+            return f"no {', '.join(missing)}"
+        answer = subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=30)
+        return "" if answer.returncode == 0 else "no Docker daemon answers"
+
+    def up(self, owner: int | None = None) -> Reached:
+        """Creates it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        kubeconfig = self._folder / "kubeconfig"
+        run("kind", "create", "cluster", "--name", self._cluster, "--kubeconfig", str(kubeconfig), "--wait", "120s")
+        return Reached(kubeconfig)
+
+    def down(self) -> None:
+        """Deletes it."""
+        run("kind", "delete", "cluster", "--name", self._cluster)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def load(self, archive: Path) -> None:
+        """Loads an archive."""
+        run("kind", "load", "image-archive", str(archive), "--name", self._cluster)
+
+    def stop(self, component: str) -> None:
+        """Takes its manifest away, so that the kubelet ends it."""
+        self._on_node("mv", f"/etc/kubernetes/manifests/{component}.yaml", "/root/")
+
+    def start(self, component: str) -> None:
+        """Puts its manifest back."""
+        self._on_node("mv", f"/root/{component}.yaml", "/etc/kubernetes/manifests/")
+
+    def _on_node(self, *command: str) -> None:
+        run("docker", "exec", f"{self._cluster}-control-plane", *command)
+
+
+class OwnNode:
+    """A single node from pinned Go modules and Debian packages, in namespaces of its own."""
+
+    name = "a node of our own"
+    disposable = True
+
+    def __init__(self, name: str) -> None:
+        self._cluster = name
+        self._state = CACHE / "run" / name
+
+    @staticmethod
+    def lacks() -> str:
+        """What is missing for it; empty if nothing."""
+        if platform.system() != "Linux" or os.geteuid() != 0:
+            return "needs root on Linux"
+        if not shutil.which("go"):
+            return "no Go to build it"
+        return "" if shutil.which("apt-get") or shutil.which("containerd") else "needs Debian's packages"
+
+    def up(self, owner: int | None = None) -> Reached:
+        """Builds what is missing, which takes a while the first time, and starts it."""
+        run(str(HERE / "up"), self._cluster, *([str(owner)] if owner else []))
+        init = (self._state / "init").read_text().strip()
+        return Reached(self._state / "admin.kubeconfig", self._state / "bin", Path(f"/proc/{init}/ns/net"))
+
+    def down(self) -> None:
+        """Ends its namespaces."""
+        run(str(HERE / "down"), self._cluster)
+
+    def load(self, archive: Path) -> None:
+        """Imports an archive into its containerd."""
+        socket = str(self._state / "containerd.sock")
+        run("ctr", "--address", socket, "--namespace", "k8s.io", "images", "import", str(archive))
+
+    def stop(self, component: str) -> None:
+        """Kills it."""
+        self._component("stop", component)
+
+    def start(self, component: str) -> None:
+        """Starts it with the flags that it had."""
+        self._component("start", component)
+
+    def _component(self, action: str, component: str) -> None:
+        run(str(HERE / "inside"), self._cluster, str(HERE / "component"), action, component)
+
+
+def run(*command: str, environment: Mapping[str, str] | None = None) -> str:
+    """What a command prints. Raises CalledProcessError with a note that holds its complaint."""
+    surroundings = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, env=surroundings, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise subprocess.CalledProcessError(done.returncode, command, done.stdout)
+    return done.stdout.strip()
+
+
+@contextmanager
+def within(network: Path | None) -> Iterator[None]:
+    """This thread, and what it starts, in another network namespace: there pods and services have their addresses."""
+    if network is None:
+        yield
+        return
+    with Path("/proc/thread-self/ns/net").open() as home, network.open() as other:
+        enter(other.fileno())
+        try:
+            yield
+        finally:
+            enter(home.fileno())
+
+
+def enter(namespace: int) -> None:
+    """setns(2), which Python has from 3.12 on. Raises OSError."""
+    if ctypes.CDLL(None, use_errno=True).setns(namespace, NEW_NETWORK):
+        raise OSError(ctypes.get_errno(), "cannot enter the network namespace of the cluster")
