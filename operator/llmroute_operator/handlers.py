@@ -128,5 +128,6 @@ class Watches:
 
 
 def quiet() -> None:
-    """Keep kopf's chatter out of our log: it tells of every event."""
+    """Keep kopf's chatter out of our log: it tells of every event, and warns that signals are left to us."""
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

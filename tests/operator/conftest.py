@@ -1,0 +1,53 @@
+"""A real API server for the tests of what talks to one; started once, at the first test that asks for it."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from llmroute_operator.cluster import Call, Cluster
+from tests.operator.apiserver import ApiServer, CannotBeHad, crd, running
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    try:
+        with running(tmp_path_factory.mktemp("apiserver")) as server:
+            yield server
+    except CannotBeHad as reason:
+        pytest.skip(f"no API server can be had here: {reason}")
+
+
+@pytest.fixture
+async def cluster(api_server: ApiServer) -> AsyncIterator[Cluster]:
+    """A client with every right; LLMRoutes are known to the API server."""
+    async with Cluster(str(api_server.admin)) as opened:
+        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        known = await opened.call(Call(verb="GET", path=path))
+        if not known["items"]:
+            await opened.call(Call(verb="POST", path=path, body=crd()))
+            await _served(opened)
+        yield opened
+
+
+async def _served(cluster: Cluster) -> None:
+    import asyncio
+
+    from llmroute_operator.errors import NotFound
+
+    while True:
+        try:
+            await cluster.objects("llmroutes", None)
+            return
+        except NotFound:
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def namespace(cluster: Cluster) -> str:
+    """A namespace of the test's own."""
+    name = f"shop-{next(_numbers)}"
+    await cluster.create("namespaces", None, {"metadata": {"name": name}})
+    return name
