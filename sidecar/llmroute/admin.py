@@ -2,28 +2,30 @@
 configuration is in force, never whether a provider is well."""
 
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from llmroute.admission import Gate
 from llmroute.credentials import SharedKey
 from llmroute.errors import RequestError
-from llmroute.inbound import Arrival
-from llmroute.relay import JSON, send_whole
+from llmroute.inbound import addresses
 from llmroute.reload import Cell
 from llmroute.runtime import LiveRoute
 from llmroute.settings import Settings
 from llmroute.target import LiveTarget
 from llmroute.telemetry import Telemetry
 
-TEXT = b"text/plain; charset=utf-8"
 STATUS_WINDOW = 300.0
 """Seconds that the latencies in /status look back."""
+AT_ONCE = 0.01
+"""Seconds that a page may still take when all is over; aiohttp takes 0 for no limit."""
 
 
 class Admin:
@@ -36,60 +38,53 @@ class Admin:
         self._cell = cell
         self._telemetry = telemetry
         self.draining = False
-        self._pages: dict[str, Callable[[Arrival], Awaitable[web.StreamResponse]]] = {
-            "/livez": self._livez,
-            "/readyz": self._readyz,
-            "/metrics": self._metrics,
-            "/status": self._status,
-        }
 
-    async def handle(self, arrival: Arrival) -> web.StreamResponse:
-        """aiohttp's entry."""
-        page = self._pages.get(arrival.path)
-        if page is None:
-            known = " ".join(self._pages)
-            return await send_whole(arrival, 404, TEXT, b"", f"unknown path; known: {known}\n".encode())
-        if arrival.message.method not in ("GET", "HEAD"):
-            return await send_whole(arrival, 405, TEXT, b"allow: GET, HEAD\r\n", b"use GET\n", close=True)
-        return await page(arrival)
+    def app(self) -> web.Application:
+        """The pages."""
+        app = web.Application(middlewares=[_refuse])
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/status", self._status)
+        return app
 
-    async def _livez(self, arrival: Arrival) -> web.StreamResponse:
-        return await send_whole(arrival, 200, TEXT, b"", b"ok\n")
+    async def _livez(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
 
-    async def _readyz(self, arrival: Arrival) -> web.StreamResponse:
+    async def _readyz(self, request: web.Request) -> web.Response:
         if self.draining:
-            return await send_whole(arrival, 503, TEXT, b"", b"draining\n")
-        return await send_whole(arrival, 200, TEXT, b"", f"ok {self._cell.runtime.revision}\n".encode())
+            return web.Response(status=503, text="draining\n")
+        return web.Response(text=f"ok {self._cell.runtime.revision}\n")
 
-    async def _metrics(self, arrival: Arrival) -> web.StreamResponse:
-        return await send_whole(arrival, 200, self._telemetry.content_type, b"", self._telemetry.exposition())
+    async def _metrics(self, request: web.Request) -> web.Response:
+        headers = {"content-type": self._telemetry.content_type.decode()}
+        return web.Response(body=self._telemetry.exposition(), headers=headers)
 
-    async def _status(self, arrival: Arrival) -> web.StreamResponse:
-        refused = self._refused(arrival)
+    async def _status(self, request: web.Request) -> web.Response:
+        refused = self._refused(request)
         if refused is not None:
-            return await refused
+            return refused
         body = orjson.dumps(self.status(), option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
-        return await send_whole(arrival, 200, JSON, b"", body + b"\n")
+        return web.Response(body=body + b"\n", content_type="application/json")
 
-    def _refused(self, arrival: Arrival) -> Awaitable[web.StreamResponse] | None:
+    def _refused(self, request: web.Request) -> web.Response | None:
         """What is answered to those who may not see everything; None to those who may."""
-        peer = arrival.as_aiohttps().remote
-        if peer is None or not ipaddress.ip_address(peer).is_loopback:
-            return self._refused_from_afar(arrival)
+        if request.remote is None or not ipaddress.ip_address(request.remote).is_loopback:
+            return self._refused_from_afar(request)
         try:
-            self._gate.admit(arrival)
+            self._gate.sort(request.raw_headers)
         except RequestError as error:  # a web page that has its own name point to us, for one
-            return send_whole(arrival, error.status, TEXT, b"", f"{error}\n".encode("utf-8", "replace"))
+            return web.Response(status=error.status, text=f"{error}\n")
         return None
 
-    def _refused_from_afar(self, arrival: Arrival) -> Awaitable[web.StreamResponse] | None:
+    def _refused_from_afar(self, request: web.Request) -> web.Response | None:
         if self._fleet_key is None:
-            return send_whole(arrival, 403, TEXT, b"", b"this is for loopback only\n")
-        shown = next((value for name, value in arrival.message.raw_headers if name.lower() == b"authorization"), b"")
+            return web.Response(status=403, text="this is for loopback only\n")
+        shown = next((value for name, value in request.raw_headers if name.lower() == b"authorization"), b"")
         if self._fleet_key.opens(shown):
             return None
-        told = b"this is for loopback, and for those who show the fleet's key\n"
-        return send_whole(arrival, 401, TEXT, b"www-authenticate: Bearer\r\n", told)
+        told = "this is for loopback, and for those who show the fleet's key\n"
+        return web.Response(status=401, text=told, headers={"www-authenticate": "Bearer"})
 
     def status(self) -> dict[str, Any]:
         """What this sidecar runs and what it has learned; no secrets."""
@@ -147,3 +142,29 @@ class Admin:
             "cachedTokens": tally.cached_tokens,
             "latency": learned.window.summary(now, STATUS_WINDOW),
         }
+
+
+@web.middleware
+async def _refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What is no page of ours: aiohttp's verdict, in our words."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        known = " ".join(resource.canonical for resource in request.app.router.resources())
+        return web.Response(status=404, text=f"unknown path; known: {known}\n")
+    except web.HTTPMethodNotAllowed:
+        return web.Response(status=405, text="use GET\n", headers={"allow": "GET, HEAD"})
+
+
+@asynccontextmanager
+async def serve_admin(admin: Admin, host: str, port: int) -> AsyncIterator[int]:
+    """Serve the admin port; gives the port, chosen if 0 was asked. Raises ConfigError if it cannot be had."""
+    runner = web.AppRunner(admin.app(), access_log=None, shutdown_timeout=AT_ONCE)
+    await runner.setup()
+    try:
+        sockets = addresses(host, port)
+        for listener in sockets:
+            await web.SockSite(runner, listener).start()
+        yield sockets[0].getsockname()[1]
+    finally:
+        await runner.cleanup()

@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
-from aiohttp import HttpVersion10, HttpVersion11, web
 
 from llmroute.buffers import Share
 from llmroute.errors import BadRequest, ForbiddenOrigin, RequestTimeout, TooLarge, WrongContentType
-from llmroute.inbound import Arrival
+from llmroute.inbound import Arrival, Body, Opening
 from llmroute.request import NO_WISHES, Wishes
 from llmroute.settings import Settings
 from llmroute.spec import Duration
@@ -56,10 +55,6 @@ class Head(msgspec.Struct):
     speaks_anthropic: bool = False
     hop_by_hop: frozenset[bytes] = frozenset()
     """Headers that `connection` names: they are meant for us."""
-    lines: RawHeaders = ()
-    """All of them as they came."""
-    length_at: int = -1
-    """Where `content-length` stands among them; -1 where it does not."""
     hashed: bytes | None = None
 
     def __repr__(self) -> str:
@@ -70,17 +65,6 @@ class Head(msgspec.Struct):
         if self.hashed is None:
             self.hashed = hashlib.sha256(b"\0".join(self.credentials)).digest() if self.credentials else b""
         return self.hashed
-
-    def said_again(self, lines: RawHeaders) -> bool:
-        """Whether these are the same lines but for the length of the body, as SDKs send them time after time."""
-        at, ours = self.length_at, self.lines
-        return (
-            at >= 0
-            and len(lines) == len(ours)
-            and lines[:at] == ours[:at]
-            and lines[at + 1 :] == ours[at + 1 :]
-            and lines[at][0] == ours[at][0]
-        )
 
 
 def _kind(name: bytes) -> tuple[int, bytes]:
@@ -109,24 +93,21 @@ class Gate:
         self._last_host = b"localhost"
         """The last one that was admitted: apps call us by the same name each time."""
 
-    def admit(self, arrival: Arrival) -> Head:
+    def admit(self, opening: Opening) -> Head:
         """Raises ForbiddenOrigin and BadRequest."""
-        message = arrival.message
-        version = message.version
-        if version is not HttpVersion11 and version != HttpVersion10:
-            raise BadRequest(f"HTTP/{version.major}.{version.minor} is not spoken here; use HTTP/1.1")
-        connection, lines = arrival.connection, message.raw_headers
-        if connection.head is None or not connection.head.said_again(lines):
-            connection.head = self._sorted(lines)
-        return connection.head
+        if opening.old and opening.version != "1.0":
+            raise BadRequest(f"HTTP/{opening.version} is not spoken here; use HTTP/1.1")
+        opening.head = head = self.sort(opening.lines)
+        return head
 
-    def _sorted(self, lines: RawHeaders) -> Head:
-        head = Head(lines=lines)
+    def sort(self, lines: RawHeaders) -> Head:
+        """What the lines say. Raises ForbiddenOrigin and BadRequest."""
+        head = Head()
         forward: list[bytes] = []
         dialect: list[bytes] = []
         ours: dict[str, str] | None = None
         host = None
-        for at, (name, value) in enumerate(lines):
+        for name, value in lines:
             kind, lower = _KINDS.get(name) or _kind(name)
             if kind == _FORWARD:
                 forward += (lower, b": ", value, b"\r\n")
@@ -140,8 +121,6 @@ class Gate:
                     host = value
                 else:
                     self._read(head, lower, value)
-            elif lower == b"content-length":
-                head.length_at = at
         self._check_host(host)
         if head.hop_by_hop:
             forward, dialect = (_without(head.hop_by_hop, pieces) for pieces in (forward, dialect))
@@ -274,36 +253,29 @@ def require_json(content_type: bytes) -> None:
         raise WrongContentType(f"the body must be application/json, not {media_type.decode('latin-1')[:100]!r}")
 
 
-def body_at_once(arrival: Arrival, max_body: int, share: Share) -> bytes | None:
-    """The body, its length taken from the buffers, if all of it came with the head; None if more is to come.
-
-    Raises TooLarge and Overloaded.
-    """
-    content = arrival.content
-    if not content.is_eof():
-        return None
-    body = content.read_nowait(-1)
-    if len(body) > max_body:
-        raise TooLarge(f"the body has more than {max_body} bytes (--max-body)")
-    share.take(len(body))
+def take_body(body: bytes, max_body: int, share: Share) -> bytes:
+    """A body that came with its head, its length taken from the buffers. Raises TooLarge and Overloaded."""
+    size = len(body)
+    if size > max_body:
+        raise TooLarge(f"the body has {size} bytes; the limit is {max_body} (--max-body)")
+    share.take(size)
     return body
 
 
-async def read_body(arrival: Arrival, max_body: int, max_seconds: float, share: Share) -> bytes:
-    """The whole body, its length taken from the buffers.
+async def read_body(arrival: Arrival, body: Body, settings: Settings, share: Share) -> bytes:
+    """The whole of a body that is on its way, its length taken from the buffers.
 
-    Raises TooLarge, RequestTimeout, Overloaded, BadRequest. A body may take `max_seconds` and one more second for
-    every BODY_RATE bytes, so that a drip ends.
+    Raises TooLarge, RequestTimeout, Overloaded, BadRequest. A body may take `body_timeout` and one more second
+    for every BODY_RATE bytes, so that a drip ends.
     """
-    declared = arrival.as_aiohttps().content_length
-    if declared is not None and declared > max_body:
-        raise TooLarge(f"the body has {declared} bytes; the limit is {max_body} (--max-body)")
-    taken = declared or 0
+    taken, max_body = max(0, body.length), settings.max_body
+    if taken > max_body:
+        raise TooLarge(f"the body has {taken} bytes; the limit is {max_body} (--max-body)")
     share.take(taken)
-    await answer_expectation(arrival)
+    answer_expectation(arrival)
     chunks: list[bytes] = []
     size = 0
-    async for chunk in arriving(arrival, max_seconds):
+    async for chunk in arriving(body, settings.body_timeout):
         size += len(chunk)
         if size > max_body:
             raise TooLarge(f"the body has more than {max_body} bytes (--max-body)")
@@ -315,25 +287,22 @@ async def read_body(arrival: Arrival, max_body: int, max_seconds: float, share: 
     return b"".join(chunks)
 
 
-async def answer_expectation(arrival: Arrival) -> None:
-    """`Expect: 100-continue`: aiohttp's low-level server leaves the answer to us, and the client waits for it."""
-    if arrival.message.headers.get("expect", "").lower() == "100-continue":
+def answer_expectation(arrival: Arrival) -> None:
+    """`Expect: 100-continue`: the app waits for our word before it sends the body."""
+    if arrival.opening.expects and not arrival.complete:
         arrival.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-async def arriving(arrival: Arrival, max_seconds: float) -> AsyncIterator[bytes]:
+async def arriving(body: Body, max_seconds: float) -> AsyncIterator[bytes]:
     """The body's bytes as they come. Raises RequestTimeout and BadRequest."""
-    content = arrival.content
     loop = asyncio.get_running_loop()
     deadline = loop.time() + max_seconds
     while True:
         try:
             async with asyncio.timeout_at(deadline):
-                chunk = await content.readany()
+                chunk = await body.read()
         except TimeoutError:
             raise RequestTimeout(f"the body did not arrive within {max_seconds:g} s") from None
-        except web.RequestPayloadError as error:
-            raise BadRequest(f"the body could not be read: {error}") from error
         if not chunk:
             return
         deadline += len(chunk) / BODY_RATE

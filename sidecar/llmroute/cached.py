@@ -5,8 +5,6 @@ from collections.abc import Awaitable
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from llmroute import dialects
 from llmroute.cache import Entry, Seat, Store, cache_key
 from llmroute.cache.store import LARGEST_SHARE
@@ -33,7 +31,7 @@ class CachedVisit:
         self._pieces: list[bytes] = []
         self._size = 0
 
-    async def answer(self) -> web.StreamResponse:
+    async def answer(self) -> None:
         """From the cache if it is there, else from whoever fetches the same already, else from a target."""
         visit, wanted, route, wishes = self._visit, self._wanted, self._route, self._wanted.wishes
         if wishes.no_store:
@@ -54,7 +52,7 @@ class CachedVisit:
             return await self._fetch() if entry is None else await self._serve(entry, "coalesced")
         finally:
             if seat.leads:
-                visit.arrival.connection.goes_on = None
+                visit.arrival.goes_on = None
                 seat.fail()  # unless it was published: who waits goes alone, and the work is not cancelled at its end
             seat.leave()
 
@@ -75,7 +73,7 @@ class CachedVisit:
         finally:
             seat.leave()
 
-    async def _serve(self, entry: Entry, how: str) -> web.StreamResponse:
+    async def _serve(self, entry: Entry, how: str) -> None:
         """Answer from a kept answer; one that cannot be told as this app wants it is no answer."""
         try:
             body = _as_wanted(entry, self._wanted)
@@ -88,7 +86,7 @@ class CachedVisit:
         task = asyncio.current_task()
         assert task is not None
         seat.carry(task)
-        self._visit.arrival.connection.goes_on = self.hung_up
+        self._visit.arrival.goes_on = self.hung_up
 
     def waits(self) -> bool:
         """See Audience."""
@@ -102,7 +100,7 @@ class CachedVisit:
         self._seat.leave()
         return True
 
-    def _fetch(self) -> Awaitable[web.StreamResponse]:
+    def _fetch(self) -> Awaitable[None]:
         self._visit.cache = "miss"
         return self._visit.from_target(self._wanted, self._route, self)
 

@@ -9,10 +9,9 @@ from random import Random
 from time import monotonic, time  # noqa: TID251 - OpenAI answers say in wall time when they were made
 
 import msgspec
-from aiohttp import web
 
 from llmroute import dialects, passthrough
-from llmroute.admission import Gate, Head, body_at_once, read_body, require_json
+from llmroute.admission import Gate, Head, read_body, require_json, take_body
 from llmroute.attempts import Attempts
 from llmroute.buffers import BufferBudget, Share
 from llmroute.cache import Entry
@@ -20,7 +19,7 @@ from llmroute.cached import CachedVisit
 from llmroute.errors import Internal, MethodNotAllowed, NotFound, Rejected, RequestError
 from llmroute.exchange import Exchange
 from llmroute.health import RetryBudget
-from llmroute.inbound import SENT_AND_CLOSE, Arrival
+from llmroute.inbound import Arrival
 from llmroute.learning import Learner
 from llmroute.lines import identified, line, measured, routed, upstream_lines
 from llmroute.relay import EVENT_STREAM, JSON, OWN_ERROR, Audience, Relay, send_whole
@@ -64,8 +63,8 @@ class Proxy:
         self.telemetry.request_ended(RequestEnded(id=name, at=monotonic(), total=seconds, status=status, error=code))
         return name
 
-    def handle(self, arrival: Arrival) -> Awaitable[web.StreamResponse]:
-        """aiohttp's entry: one Visit per request."""
+    def handle(self, arrival: Arrival) -> Awaitable[None]:
+        """The server's entry: one Visit per request."""
         return Visit(self, arrival).answer()
 
 
@@ -114,18 +113,18 @@ class Visit:
         self._error = ""
         self._status = 200
 
-    async def answer(self) -> web.StreamResponse:
+    async def answer(self) -> None:
         """Every way out of a request passes here, so that it is counted once and gives its bytes back."""
         try:
             try:
-                return await self._dispatch()
+                await self._dispatch()
             except RequestError as error:
-                return await self._refuse(error)
+                await self._refuse(error)
             except (ConnectionError, asyncio.CancelledError):
                 raise
             except Exception:
                 log.exception("request %s failed in the sidecar itself", self._id)
-                return await self._refuse(Internal(OWN_ERROR))
+                await self._refuse(Internal(OWN_ERROR))
         except BaseException:
             self._status = HUNG_UP
             raise
@@ -133,17 +132,18 @@ class Visit:
             self.share.give_all()
             self._proxy.telemetry.request_ended(self._ended())
 
-    def _dispatch(self) -> Awaitable[web.StreamResponse]:
+    def _dispatch(self) -> Awaitable[None]:
         arrival, proxy = self.arrival, self._proxy
-        path = arrival.path
+        opening = arrival.opening
+        path = opening.path
         self._operation = operation = OPERATIONS.get(path)
         if operation is not None:
             self._dialect = operation.dialect
-        self._head = head = proxy.gate.admit(arrival)
+        self._head = head = opening.head or proxy.gate.admit(opening)
         self._id = head.request_id or proxy.new_id()
         if operation is not None:
-            if arrival.message.method != "POST":
-                raise MethodNotAllowed(f"{path} takes POST, not {arrival.message.method}")
+            if opening.method != "POST":
+                raise MethodNotAllowed(f"{path} takes POST, not {opening.method}")
             return self._infer(operation)
         if head.speaks_anthropic:
             self._dialect = _ANTHROPIC
@@ -153,14 +153,16 @@ class Visit:
             return self._pass_through()
         raise NotFound(f"unknown path {path[:200]!r}; the API is below /v1/")
 
-    async def _infer(self, operation: Operation) -> web.StreamResponse:
+    async def _infer(self, operation: Operation) -> None:
         """Understand the request, then answer it from the cache or from a target."""
         proxy, head, settings = self._proxy, self._head, self._proxy.settings
         require_json(head.content_type)
-        body = body_at_once(self.arrival, settings.max_body, self.share)
-        if body is None:
+        arrival, share = self.arrival, self.share
+        if arrival.body is None:
+            body = take_body(arrival.whole, settings.max_body, share)
+        else:
             reading = monotonic()
-            body = await read_body(self.arrival, settings.max_body, settings.body_timeout, self.share)
+            body = await read_body(arrival, arrival.body, settings, share)
             self._upload = monotonic() - reading
         peek = dialects.peek(operation, body)
         self._route = route = proxy.cell.runtime.route_for(peek.model)
@@ -187,9 +189,7 @@ class Visit:
             return await CachedVisit(self, wanted, route, route.cache).answer()
         return await self.from_target(wanted, route)
 
-    async def from_target(
-        self, wanted: InferenceRequest, route: LiveRoute, audience: Audience | None = None
-    ) -> web.StreamResponse:
+    async def from_target(self, wanted: InferenceRequest, route: LiveRoute, audience: Audience | None = None) -> None:
         """Answer from the best target, to the app and to an audience."""
         proxy = self._proxy
         self.attempts = attempts = Attempts(wanted, route, proxy.learner, proxy.retries, self.share, proxy.rng)
@@ -229,7 +229,7 @@ class Visit:
             )
         )
 
-    async def from_cache(self, entry: Entry, body: bytes, how: str) -> web.StreamResponse:
+    async def from_cache(self, entry: Entry, body: bytes, how: str) -> None:
         """Serve a kept answer; `body` is what the app gets of it."""
         wanted = self._wanted
         assert wanted is not None
@@ -239,13 +239,13 @@ class Visit:
         headers = identified(self._id, self._dialect) + routed(entry.target, "cache") + measured(self._overhead, how)
         return await self._send(200, EVENT_STREAM if wanted.stream else JSON, headers, body)
 
-    async def _hand_back(self, error: Rejected, exchange: Exchange) -> web.StreamResponse:
+    async def _hand_back(self, error: Rejected, exchange: Exchange) -> None:
         """The target's verdict on the app's own request: unchanged, or in the app's dialect."""
         body = dialects.translate_error(self._dialect, exchange.target.profile, error.upstream_status, error.body)
         headers = self._headers(exchange) + b"x-should-retry: false\r\n"
         return await self._send(error.upstream_status or 400, JSON, headers, body)
 
-    async def _explain(self, wanted: InferenceRequest, route: LiveRoute) -> web.StreamResponse:
+    async def _explain(self, wanted: InferenceRequest, route: LiveRoute) -> None:
         """`x-llmroute-dry-run`: the decision in full, and nothing sent to a target."""
         proxy = self._proxy
         ask, now = route.ask_in_full(wanted), monotonic()
@@ -253,9 +253,10 @@ class Visit:
         explained = msgspec.structs.replace(decision, considered=explain(route.candidates, ask, now))
         return await self._send(200, JSON, line(b"x-request-id", self._id.encode()), msgspec.json.encode(explained))
 
-    async def _models(self, path: str) -> web.StreamResponse:
-        if self.arrival.message.method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(f"{path} takes GET, not {self.arrival.message.method}")
+    async def _models(self, path: str) -> None:
+        method = self.arrival.opening.method
+        if method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(f"{path} takes GET, not {method}")
         runtime = self._proxy.cell.runtime
         if path == MODELS:
             body = dialects.model_list(self._dialect, sorted(runtime.models))
@@ -265,25 +266,26 @@ class Visit:
             body = dialects.model_entry(self._dialect, name)
         return await self._send(200, JSON, b"", body)
 
-    async def _pass_through(self) -> web.StreamResponse:
+    async def _pass_through(self) -> None:
         """Other paths of the API: streamed unmodified to one target, without retry, cache or learning."""
         runtime = self._proxy.cell.runtime
-        route, target = passthrough.choose_target(runtime, self._dialect, self.arrival.path, self._head.wishes)
-        self._route = route
-        self._status, sent = await passthrough.relay(self.arrival, self._head, target, route, self._proxy.settings)
-        return sent
+        path = self.arrival.opening.path
+        self._route, target = passthrough.choose_target(runtime, self._dialect, path, self._head.wishes)
+        self._status = await passthrough.relay(self.arrival, self._head, target, self._route, self._proxy.settings)
 
-    def _send(self, status: int, content_type: bytes, headers: bytes, body: bytes) -> Awaitable[web.StreamResponse]:
+    def _send(self, status: int, content_type: bytes, headers: bytes, body: bytes) -> Awaitable[None]:
         self._status = status
         return send_whole(self.arrival, status, content_type, headers, body)
 
-    async def _refuse(self, error: RequestError) -> web.StreamResponse:
+    async def _refuse(self, error: RequestError) -> None:
         """An error made by us: marked as such, in the caller's dialect, and not to be retried by the SDK, because
         what could be retried has been. An answer that has begun is cut instead: the connection closes without its
         last chunk."""
         self._error = error.code
-        if self.arrival.begun:
-            return SENT_AND_CLOSE
+        arrival = self.arrival
+        if arrival.begun:
+            arrival.stays = False
+            return
         self._id = self._id or self._proxy.new_id()
         status = error.status
         if isinstance(error, Rejected) and error.upstream_status == 429:
@@ -297,10 +299,10 @@ class Visit:
             headers += f"x-llmroute-attempts: {self.attempts.trail}\r\n"
         self._status = status
         body = dialects.error_body(self._dialect, error)
-        # A body that was not read would be taken for the next request.
-        close = not self.arrival.content.is_eof()
+        if not arrival.complete:  # the rest of its body is not read
+            arrival.stays = False
         lines = identified(self._id, self._dialect) + headers.encode()
-        return await send_whole(self.arrival, status, JSON, lines, body, close=close)
+        await send_whole(arrival, status, JSON, lines, body)
 
     def _ended(self) -> RequestEnded:
         """For telemetry."""

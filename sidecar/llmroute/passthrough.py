@@ -3,11 +3,9 @@
 import asyncio
 from urllib.parse import unquote
 
-from aiohttp import web
-
 from llmroute.admission import Head, answer_expectation, arriving
 from llmroute.errors import BetweenTokensTimeout, NotFound, TotalTimeout, Unsupported
-from llmroute.inbound import Arrival
+from llmroute.inbound import CHUNKED, Arrival
 from llmroute.lines import line, upstream_lines
 from llmroute.relay import Pipe, send_bodiless
 from llmroute.request import Dialect, Operation, Wishes
@@ -53,60 +51,58 @@ def _allowed(route: LiveRoute, wishes: Wishes) -> list[LiveTarget]:
     return [route.targets[candidate.name] for candidate in (*eligible.normal, *eligible.fallback)]
 
 
-async def relay(
-    arrival: Arrival, head: Head, target: LiveTarget, route: LiveRoute, settings: Settings
-) -> tuple[int, web.StreamResponse]:
-    """One attempt, bytes in and bytes out as they come. Returns the target's status and what aiohttp wants.
+async def relay(arrival: Arrival, head: Head, target: LiveTarget, route: LiveRoute, settings: Settings) -> int:
+    """One attempt, bytes in and bytes out as they come. Returns the target's status.
 
     Raises AttemptError leaves, NotFound, RequestTimeout and BadRequest; the answer may have begun before.
     """
     timeouts, path = route.declared.spec.failover.timeouts, _path(arrival)
-    await answer_expectation(arrival)
-    lines = target.passthrough_head(arrival.message.method, path, _header_lines(arrival, head))
+    answer_expectation(arrival)
+    lines = target.passthrough_head(arrival.opening.method, path, _header_lines(arrival, head))
     pool, within = target.pool, timeouts.connect
-    if arrival.as_aiohttps().body_exists:
-        body = arriving(arrival, settings.body_timeout)
-        response = await pool.send_streaming(lines, body, connect_timeout=within)
+    if arrival.body is None:
+        response = await pool.send(lines, arrival.whole, connect_timeout=within)
     else:
-        response = await pool.send(lines, b"", connect_timeout=within)
+        body = arriving(arrival.body, settings.body_timeout)
+        response = await pool.send_streaming(lines, body, connect_timeout=within)
     try:
         try:
             async with asyncio.timeout(timeouts.total):
                 await response.head()
         except TimeoutError:
             raise TotalTimeout(f"{target.name} did not answer within {timeouts.total:g} s") from None
-        return response.status, await _relay_answer(arrival, response, target, timeouts.between_tokens)
+        await _relay_answer(arrival, response, target, timeouts.between_tokens)
+        return response.status
     finally:
         response.release()
 
 
 def _header_lines(arrival: Arrival, head: Head) -> bytes:
-    lines, request = head.forward + head.dialect, arrival.as_aiohttps()
+    lines = head.forward + head.dialect
     if head.content_type:
         lines += line(b"content-type", head.content_type)
-    if request.body_exists:
+    if arrival.body is not None:
         # A compressed upload arrives inflated, so its declared length is not what goes on.
-        if request.content_length is None or "content-encoding" in request.headers:
+        if arrival.length == CHUNKED or arrival.opening.coding:
             lines += b"transfer-encoding: chunked\r\n"
         else:
-            lines += b"content-length: %d\r\n" % request.content_length
+            lines += b"content-length: %d\r\n" % arrival.length
     return lines
 
 
 def _path(arrival: Arrival) -> str:
     """Path and query as the app wrote them. Raises NotFound for a path that leads elsewhere: our key goes with it."""
-    raw = arrival.message.path
-    if not raw.startswith("/"):  # the absolute form, meant for forward proxies
-        raw = arrival.as_aiohttps().rel_url.raw_path_qs
+    raw = arrival.opening.target
     if ".." in unquote(raw.partition("?")[0]).replace("\\", "/").split("/"):
         raise NotFound("a path with .. is not passed through")
     return raw
 
 
-async def _relay_answer(arrival: Arrival, response: Response, target: LiveTarget, silence: float) -> web.StreamResponse:
+async def _relay_answer(arrival: Arrival, response: Response, target: LiveTarget, silence: float) -> None:
     content_type = response.header(b"content-type") or b"application/octet-stream"
-    if arrival.message.method == "HEAD" or response.status in (204, 304):
-        return await send_bodiless(arrival, response.status, content_type, upstream_lines(response.headers))
+    if arrival.opening.method == "HEAD" or response.status in (204, 304):
+        await send_bodiless(arrival, response.status, content_type, upstream_lines(response.headers))
+        return
     pipe = Pipe(arrival)
     pipe.begin(response.status, content_type, upstream_lines(response.headers))
     while True:
@@ -120,4 +116,3 @@ async def _relay_answer(arrival: Arrival, response: Response, target: LiveTarget
         # A provider that refuses us may quote our key; errors are small and come in one piece.
         await pipe.write(target.credential.redact(piece) if response.status >= 400 else piece)
     await pipe.write(b"", last=True)
-    return pipe.ended()

@@ -1,8 +1,4 @@
-"""Bytes to the app: heads, one write per read, back-pressure, honest endings.
-
-aiohttp's server parses requests and keeps connections; its response classes are not used, because building and
-serialising their header maps costs more than all our own work on a small answer.
-"""
+"""Bytes to the app: heads, one write per read, back-pressure, honest endings."""
 
 import asyncio
 import contextlib
@@ -10,12 +6,10 @@ from http import HTTPStatus
 from time import monotonic
 from typing import Protocol
 
-from aiohttp import HttpVersion11, web
-
 from llmroute import dialects
 from llmroute.errors import AttemptError, Internal, RequestError
 from llmroute.exchange import Exchange
-from llmroute.inbound import SENT, SENT_AND_CLOSE, Arrival
+from llmroute.inbound import Arrival
 from llmroute.request import Outcome
 
 LONGEST_HOLD_UP = 1.0
@@ -28,56 +22,48 @@ _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-def _head(arrival: Arrival, status: int, headers: bytes, closing: bool) -> bytes:
+def _head(arrival: Arrival, status: int, headers: bytes) -> bytes:
     start = _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
-    if closing:
+    if not arrival.stays:
         return b"%b%bconnection: close\r\n" % (start, headers)
-    version = arrival.message.version
-    if version is not HttpVersion11 and version < HttpVersion11:
+    if arrival.opening.old:
         return b"%b%bconnection: keep-alive\r\n" % (start, headers)
     return start + headers
 
 
-async def send_whole(
-    arrival: Arrival, status: int, content_type: bytes, headers: bytes, body: bytes, *, close: bool = False
-) -> web.StreamResponse:
+async def send_whole(arrival: Arrival, status: int, content_type: bytes, headers: bytes, body: bytes) -> None:
     """A complete answer in one write. `headers` are whole lines."""
-    message = arrival.message
-    closing = close or message.should_close
-    head = _head(arrival, status, headers, closing)
+    head = _head(arrival, status, headers)
     length = len(body)
-    if message.method == "HEAD":
+    if arrival.opening.method == "HEAD":
         body = b""
     if arrival.write(b"%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (head, content_type, length, body)):
         await arrival.drained()
-    return SENT_AND_CLOSE if closing else SENT
 
 
-async def send_bodiless(arrival: Arrival, status: int, content_type: bytes, headers: bytes) -> web.StreamResponse:
+async def send_bodiless(arrival: Arrival, status: int, content_type: bytes, headers: bytes) -> None:
     """An answer that has no body by its nature, to HEAD or with 204: any framing would be taken for the next answer."""
-    closing = arrival.message.should_close
-    head = _head(arrival, status, headers, closing)
+    head = _head(arrival, status, headers)
     if arrival.write(b"%bcontent-type: %b\r\n\r\n" % (head, content_type)):
         await arrival.drained()
-    return SENT_AND_CLOSE if closing else SENT
 
 
 class Pipe:
     """An answer written piece by piece: chunked, or ended by close for an HTTP/1.0 client."""
 
-    __slots__ = ("_arrival", "_chunked", "_closing", "_head")
+    __slots__ = ("_arrival", "_chunked", "_head")
 
     def __init__(self, arrival: Arrival) -> None:
-        message = arrival.message
         self._arrival = arrival
-        self._chunked = message.version >= HttpVersion11
-        self._closing = not self._chunked or message.should_close or not arrival.content.is_eof()
+        self._chunked = not arrival.opening.old
+        if not self._chunked or not arrival.complete:
+            arrival.stays = False
         self._head = b""
 
     def begin(self, status: int, content_type: bytes, headers: bytes) -> None:
         """The head; it leaves with the first piece."""
         framing = b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n"
-        head = _head(self._arrival, status, headers, self._closing)
+        head = _head(self._arrival, status, headers)
         self._head = b"%bcontent-type: %b\r\n%b" % (head, content_type, framing)
 
     async def write(self, piece: bytes, *, last: bool = False) -> None:
@@ -102,10 +88,6 @@ class Pipe:
             self._arrival.begun = True
         return bool(out) and self._arrival.write(out)
 
-    def ended(self) -> web.StreamResponse:
-        """What the handler returns after the last piece."""
-        return SENT_AND_CLOSE if self._closing else SENT
-
 
 class Audience(Protocol):
     """Others who want the same answer as the app."""
@@ -123,15 +105,16 @@ class Audience(Protocol):
 class Relay:
     """A committed exchange, written to the app as it comes, and to an audience, if there is one."""
 
-    __slots__ = ("_audience", "_exchange", "_hung_up", "_pipe")
+    __slots__ = ("_arrival", "_audience", "_exchange", "_hung_up", "_pipe")
 
     def __init__(self, arrival: Arrival, exchange: Exchange, audience: Audience | None = None) -> None:
+        self._arrival = arrival
         self._pipe = Pipe(arrival)
         self._exchange = exchange
         self._audience = audience
         self._hung_up = False
 
-    async def run(self, content_type: bytes, headers: bytes, first: bytes) -> web.StreamResponse:
+    async def run(self, content_type: bytes, headers: bytes, first: bytes) -> None:
         """Write the head and everything after it. An exchange that breaks ends with the dialect's error event,
         without the event that would mark a clean end, and the connection closes."""
         exchange, piece = self._exchange, first
@@ -142,11 +125,10 @@ class Relay:
                     self._audience.take(piece)
                 await self._write(piece, last=exchange.complete)
                 if exchange.complete:
-                    return self._pipe.ended()
+                    return
                 piece = await exchange.more()
         except AttemptError as error:
             await self._end_honestly(error)
-            return SENT_AND_CLOSE
         except ConnectionError:
             raise
         except Exception:
@@ -184,6 +166,7 @@ class Relay:
 
     async def _end_honestly(self, error: RequestError) -> None:
         """After the commit point nothing can be retried: say so in the stream, and do not let it look complete."""
+        self._arrival.stays = False
         inference = self._exchange.request
         if inference.stream:
             event = dialects.error_event(inference.operation.dialect, inference.operation, error)

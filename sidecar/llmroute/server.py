@@ -9,7 +9,7 @@ from random import Random
 from time import monotonic
 
 from llmroute import __version__
-from llmroute.admin import Admin
+from llmroute.admin import Admin, serve_admin
 from llmroute.configuration import Configuration, LocalFiles
 from llmroute.handlers import Proxy
 from llmroute.inbound import AppServer, listen
@@ -23,9 +23,8 @@ from llmroute.upstream import Upstream
 
 log = logging.getLogger("llmroute")
 
-
-AT_ONCE = 0.01
-"""Seconds for what is cut off to end; aiohttp takes 0 for no limit."""
+AT_ONCE = 1.0
+"""Seconds within which what is cut off has ended."""
 
 
 class Sidecar:
@@ -46,12 +45,15 @@ class Sidecar:
         self._admin.draining = True
         for listener in self._listeners:
             listener.close()
-        self._server.pre_shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.0 if self._hurried else longest) as self._patience:
-                await self._server.shutdown(None)
+                await self._server.drain()
         self._patience = None
-        await self._server.shutdown(AT_ONCE)
+        self._server.cut()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AT_ONCE):
+                await self._server.drain()
+        self._server.close()
 
     def stop_now(self) -> None:
         """Whatever is still in flight while it drains ends at once."""
@@ -80,10 +82,7 @@ async def sidecar(settings: Settings, files: Sequence[Path], rng: Random) -> Asy
         proxy = Proxy(settings, cell, Learner(telemetry), telemetry, rng)
         app_server = AppServer(proxy.handle, settings.header_timeout, proxy.refused)
         admin = Admin(settings, cell, telemetry)
-        admin_server = AppServer(admin.handle, settings.header_timeout)
-        admin_listeners, admin_port = await listen(admin_server, settings.admin_host, settings.admin_port)
-        for listener in admin_listeners:
-            stack.callback(listener.close)
+        admin_port = await stack.enter_async_context(serve_admin(admin, settings.admin_host, settings.admin_port))
         app_listeners, app_port = await listen(app_server, settings.listen_host, settings.listen_port)
         running = Sidecar(cell, admin, app_server, app_listeners)
         running.app_port, running.admin_port = app_port, admin_port

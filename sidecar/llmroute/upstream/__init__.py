@@ -9,7 +9,7 @@ means, timers of an answer (they belong to the caller, who calls `Response.abort
 
 One file for each job: `origin` where a connection goes and the head of a request, `dns` names that age, `tls` trust,
 `proxy` the way out, `dial` one new connection, `connection` bytes on the wire, `sending` bodies that do not fit one
-write, `decode` content codings, `response` what the caller holds, `pool` ready connections, `client` all pools.
+write, `response` what the caller holds, `pool` ready connections, `client` all pools.
 """
 
 from llmroute.upstream.client import Upstream

@@ -4,9 +4,9 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
+from llmroute.codings import Decoder, decoder_for
 from llmroute.errors import AttemptCancelled, AttemptError, StreamBroken
 from llmroute.upstream.connection import HIGH, Connection
-from llmroute.upstream.decode import Decoder, decoder_for
 from llmroute.upstream.origin import Origin
 
 if TYPE_CHECKING:

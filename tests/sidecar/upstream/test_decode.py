@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.sidecar.upstream.conftest import World, ask, read_all, send
 from tests.sidecar.upstream.script import Step, answers, closes, hears, says
 
+from llmroute.codings import decoder_for
 from llmroute.errors import StreamBroken
-from llmroute.upstream.decode import decoder_for
 
 TEXT = b"one two three " * 1000
 

@@ -1,4 +1,5 @@
-"""Content codings, for targets that compress although asked not to. Output is bounded by the caller. Pure."""
+"""Content codings, for apps that compress and for targets that do although asked not to. Output is bounded by the
+caller. Pure."""
 
 import zlib
 from typing import Protocol
@@ -61,7 +62,7 @@ class Zlib:
 
 
 class Brotli:
-    """br; the library is loaded when a target first sends it."""
+    """br; the library is loaded when it is first met."""
 
     __slots__ = ("_begun", "_brotli", "_error", "_wire")
 
