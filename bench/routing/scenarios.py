@@ -1,4 +1,4 @@
-"""Scenario files (format: the header of `bench/scenarios/public.yaml`) as values. Seconds, tokens, requests a second."""
+"""Scenario files (format: the header of `bench/scenarios/public.yaml`) as values. Seconds, tokens, requests per s."""
 
 import math
 from pathlib import Path
