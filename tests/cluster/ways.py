@@ -17,7 +17,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmr
 NEW_NETWORK = 0x40000000
 """CLONE_NEWNET of sched.h: what setns(2) is told to enter."""
 GIVEN = "LLMROUTE_E2E_KUBECONFIG"
-"""Names the kubeconfig of a cluster for these tests. Plain KUBECONFIG is never read: it may lead to somebody's production."""
+"""Names the kubeconfig of a cluster for these tests. KUBECONFIG is never read: it may be somebody's production."""
 
 
 class NoWay(Exception):
@@ -163,10 +163,10 @@ class OwnNode:
         return "" if shutil.which("apt-get") or shutil.which("containerd") else "needs Debian's packages"
 
     def up(self, owner: int | None = None) -> Reached:
-        """Builds what is missing, which takes a while the first time, and starts it."""
-        run(str(HERE / "up"), self._cluster, *([str(owner)] if owner else []))
-        init = (self._state / "init").read_text().strip()
-        return Reached(self._state / "admin.kubeconfig", self._state / "bin", Path(f"/proc/{init}/ns/net"))
+        """Builds what is missing, which takes a while the first time, and starts it unless it runs."""
+        if not self._runs():
+            run(str(HERE / "up"), self._cluster, *([str(owner)] if owner else []))
+        return Reached(self._state / "admin.kubeconfig", self._state / "bin", self._network())
 
     def down(self) -> None:
         """Ends its namespaces."""
@@ -184,6 +184,13 @@ class OwnNode:
     def start(self, component: str) -> None:
         """Starts it with the flags that it had."""
         self._component("start", component)
+
+    def _network(self) -> Path:
+        init = (self._state / "init").read_text().strip()
+        return Path(f"/proc/{init}/ns/net")
+
+    def _runs(self) -> bool:
+        return (self._state / "ready").exists() and self._network().exists()
 
     def _component(self, action: str, component: str) -> None:
         run(str(HERE / "inside"), self._cluster, str(HERE / "component"), action, component)
