@@ -25,10 +25,14 @@ class CannotBeHad(Exception):
 
 
 class ApiServer:
-    """The two processes, in a folder of their own, on ports of their own."""
+    """The two processes, in a folder of their own, on ports of their own.
 
-    def __init__(self, folder: Path) -> None:
+    `accounts`: pods get the token of their ServiceAccount. Then somebody must make a namespace's account `default`.
+    """
+
+    def __init__(self, folder: Path, *, accounts: bool = False) -> None:
         self.folder = folder
+        self._accounts = accounts
         self.port = free_port()
         self._etcd_port = free_port()
         self._authority = trustme.CA()
@@ -93,7 +97,7 @@ class ApiServer:
             "--advertise-address=198.51.100.1",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--authorization-mode=RBAC",
-            "--disable-admission-plugins=ServiceAccount",
+            *(() if self._accounts else ("--disable-admission-plugins=ServiceAccount",)),
             f"--client-ca-file={files['ca.crt']}",
             f"--tls-cert-file={files['apiserver.crt']}",
             f"--tls-private-key-file={files['apiserver.key']}",
@@ -136,9 +140,9 @@ class ApiServer:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[ApiServer]:
+def running(folder: Path, *, accounts: bool = False) -> Iterator[ApiServer]:
     """An API server that ends with the block."""
-    server = ApiServer(folder)
+    server = ApiServer(folder, accounts=accounts)
     try:
         server.start()
         yield server

@@ -87,8 +87,8 @@ class TestRights:
             "privileged": False,
             "readOnlyRootFilesystem": True,
             "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
+            "runAsUser": 10001,
+            "runAsGroup": 10001,
             "seccompProfile": {"type": "RuntimeDefault"},
         }
 
