@@ -28,8 +28,8 @@ DEAF = 120.0
 """Seconds that a change may go untold by a watch before the process is said to be dead."""
 STUCK = 150.0
 """Seconds that a namespace may wait for its turn, or a turn take."""
-NOT_YET = 10.0
-"""Seconds between two looks whether we may watch."""
+NOT_YET, STILL = 10.0, 60.0
+"""Seconds between two looks whether we may watch: while we may not, and while we may."""
 
 
 class Operator:
@@ -43,6 +43,7 @@ class Operator:
         self._marks = Marks(random.Random())
         self._seen = Seen()
         self._wrong: str | None = "the API server has not answered yet"
+        self._permitted = asyncio.Event()
         # Sidecars tell turns, and turns the reconciler, which reads what sidecars say.
         self._sidecars = Sidecars(lambda namespace: self._turns.look(namespace))
         self._reconciler = Reconciler(cluster, settings, metrics, self._seen, self._sidecars)
@@ -66,21 +67,18 @@ class Operator:
     def exposition(self) -> bytes:
         """The metrics of now."""
         self._metrics.counted(self._sidecars.counts())
+        self._metrics.found(*self._reconciler.counts())
         return self._metrics.exposition()
 
     async def run(self) -> None:
         """Wait for the Lease and work. Raises LeaseLost, or what made the watches end."""
         listings = watched(clusterwide=self._settings.clusterwide)
-        self._wrong = await permitted(self._cluster, self._settings, listings)
-        await self.leader.acquire()
-        self._metrics.leader.set(1)
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._check(listings))
+            await self.leader.acquire()
+            self._metrics.leader.set(1)
             group.create_task(self.leader.hold())
-            while (wrong := await permitted(self._cluster, self._settings, listings)) is not None:
-                self._wrong = wrong
-                log.error("cannot work yet: %s", wrong)
-                await asyncio.sleep(NOT_YET)
-            self._wrong = None
+            await self._permitted.wait()
             group.create_task(self._watch(listings))
             group.create_task(self._turns.run())
             group.create_task(self._sidecars.run())
@@ -88,6 +86,17 @@ class Operator:
             group.create_task(sweep(self._cluster, self._settings, self._seen, self._turns.mark))
             if self._settings.webhook_name:
                 group.create_task(keep_certificate(self._cluster, self._settings, self._metrics))
+
+    async def _check(self, listings: tuple[Listing, ...]) -> None:
+        """See, for ever, whether we may watch what we must."""
+        while True:
+            wrong = await permitted(self._cluster, self._settings, listings)
+            if wrong is not None and wrong != self._wrong:
+                log.error("cannot work: %s", wrong)
+            self._wrong = wrong
+            if wrong is None:
+                self._permitted.set()
+            await asyncio.sleep(STILL if wrong is None else NOT_YET)
 
     async def _watch(self, listings: tuple[Listing, ...]) -> None:
         watches = handlers.Watches(self._settings, listings, self._told)
@@ -99,8 +108,13 @@ class Operator:
 
     def _told(self, kind: str, type_: str | None, body: dict[str, Any]) -> None:
         namespace = self._seen.event(kind, type_, body)
-        if namespace is not None and (kind != "namespaces" or namespace in self._reconciler):
-            self._turns.mark(namespace)
+        if namespace is None:
+            return
+        if kind == "namespaces":
+            if namespace not in self._reconciler:
+                return
+            self._reconciler.surroundings_changed(namespace)
+        self._turns.mark(namespace)
 
 
 async def operate(settings: Settings) -> int:

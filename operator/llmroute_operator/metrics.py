@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -11,6 +11,7 @@ class Metrics:
     """All counters of one operator."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         self.leader = Gauge("llmroute_operator_leader", "1 while this replica holds the Lease.", registry=registry)
         self.reconciles = Counter(
@@ -79,6 +80,12 @@ class Metrics:
         """Sidecars by state."""
         for state, count in sidecars.items():
             self.sidecars.labels(state).set(count)
+
+    def found(self, accepted: int, rejected: int, missing: int) -> None:
+        """Routes by whether they are accepted, and pods without a sidecar."""
+        self.routes.labels("true").set(accepted)
+        self.routes.labels("false").set(rejected)
+        self.missing.set(missing)
 
     def exposition(self) -> bytes:
         """Prometheus' text format."""

@@ -17,6 +17,9 @@ AGAIN = (2.0, 10.0, 60.0)
 RATE = 50.0
 """Nudges a second, over all pods."""
 
+RUNNING = "Running"
+ENDED = ("Succeeded", "Failed")
+
 Key = tuple[str, str]
 """Namespace and name of a pod."""
 
@@ -57,11 +60,15 @@ class Wanted(msgspec.Struct, frozen=True):
 class _Pod(msgspec.Struct):
     uid: str
     revision: str
-    region: str
     step: int
     """Nudges sent so far for this revision."""
-    due: float | None
-    """None: nothing more to do."""
+    due: float | None = None
+    """When to nudge for the revision; None: not now."""
+    settled: bool = False
+    """Nothing more to do for this revision: it is confirmed, or all steps were made."""
+    region: str = ""
+    """The region that the pod is to be told; empty: none."""
+    region_due: float | None = None
     region_told: str = ""
     """The region of the last nudge: the pod's own may be older than that."""
 
@@ -74,29 +81,41 @@ class Schedule:
         self._due: list[tuple[float, Key]] = []
 
     def __len__(self) -> int:
-        return sum(1 for pod in self._pods.values() if pod.due is not None)
+        return sum(1 for pod in self._pods.values() if pod.due is not None or pod.region_due is not None)
 
     def want(self, pod: Pod, wanted: Wanted, *, confirmed: bool, now: float) -> None:
         """What a pod's annotations should say. `confirmed`: its sidecar says that it runs the revision.
 
-        A pod that is new to us and was never nudged read its configuration when it started, a moment ago perhaps: it
-        gets the time of the first step to confirm, unless the configuration was written just now.
+        A pod that is new to us and was never nudged read its configuration when it started. It is left alone until it
+        serves, and then gets the time of the first step to confirm.
         """
         key = (pod.namespace, pod.name)
-        if pod.terminating:
+        if pod.terminating or pod.phase in ENDED:
             self._pods.pop(key, None)
             return
         known = self._pods.get(key)
-        told = pod.revision.partition(".")[0] == wanted.revision
         if known is None or known.uid != pod.uid or known.revision != wanted.revision:
-            waits = told or (known is None and not pod.revision and not wanted.written)
-            known = _Pod(pod.uid, wanted.revision, wanted.region, 1 if told else 0, None)
-            self._put(key, known, now + AGAIN[0] if waits else now)
+            known = self._begin(key, pod, wanted, now)
         if confirmed:
-            known.due = None
-        if wanted.region and pod.region != wanted.region and known.region_told != wanted.region:
-            known.region = wanted.region
-            self._put(key, known, now)
+            known.due, known.settled = None, True
+        elif known.due is None and not known.settled and pod.serves:
+            self._nudge_at(key, known, now + AGAIN[0])
+        if wanted.region and wanted.region not in (pod.region, known.region_told) and known.region_due is None:
+            known.region, known.region_due = wanted.region, now
+            heapq.heappush(self._due, (now, key))
+
+    def _begin(self, key: Key, pod: Pod, wanted: Wanted, now: float) -> _Pod:
+        before = self._pods.get(key)
+        same = before is not None and before.uid == pod.uid
+        told = pod.revision.partition(".")[0] == wanted.revision
+        known = _Pod(
+            pod.uid, wanted.revision, 1 if told else 0, region_told=before.region_told if before and same else ""
+        )
+        self._pods[key] = known
+        changed = same or bool(pod.revision) or wanted.written
+        if changed and not told and pod.phase == RUNNING:
+            self._nudge_at(key, known, now)
+        return known
 
     def keep(self, namespace: str, pods: Collection[str]) -> None:
         """Forget the pods of a namespace that are not among `pods`."""
@@ -108,7 +127,7 @@ class Schedule:
         while self._due:
             due, key = self._due[0]
             pod = self._pods.get(key)
-            if pod is None or pod.due != due:
+            if pod is None or due not in (pod.due, pod.region_due):
                 heapq.heappop(self._due)
                 continue
             if due > now:
@@ -118,18 +137,18 @@ class Schedule:
         return None
 
     def _nudge(self, key: Key, pod: _Pod, now: float) -> Nudge:
-        # The same value again would be no change, and no event for kubelet.
-        value = pod.revision if pod.step == 0 else f"{pod.revision}.{pod.step}"
-        if pod.step < len(AGAIN):
-            self._put(key, pod, now + AGAIN[pod.step])
-        else:
-            pod.due = None
-        pod.step += 1
-        pod.region_told = pod.region
-        region = {names.REGION: pod.region} if pod.region else {}
-        return Nudge(*key, {names.REVISION: value, **region})
+        annotations = {names.REGION: pod.region} if pod.region else {}
+        pod.region_due, pod.region_told = None, pod.region
+        if pod.due is not None and pod.due <= now:
+            # The same value again would be no change, and no event for kubelet.
+            annotations[names.REVISION] = pod.revision if pod.step == 0 else f"{pod.revision}.{pod.step}"
+            if pod.step < len(AGAIN):
+                self._nudge_at(key, pod, now + AGAIN[pod.step])
+            else:
+                pod.due, pod.settled = None, True
+            pod.step += 1
+        return Nudge(*key, annotations)
 
-    def _put(self, key: Key, pod: _Pod, due: float) -> None:
-        self._pods[key] = pod
+    def _nudge_at(self, key: Key, pod: _Pod, due: float) -> None:
         pod.due = due
         heapq.heappush(self._due, (due, key))

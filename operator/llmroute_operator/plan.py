@@ -50,3 +50,9 @@ def _weighed(uid: str, verdict: Verdict, rendered: Rendered) -> Verdict:
         "routes smaller, or spread them over namespaces."
     )
     return msgspec.structs.replace(verdict, blocked=Aspect(False, "ConfigTooLarge", why))
+
+
+def undelivered(verdicts: Mapping[str, Verdict], error: str) -> dict[str, Verdict]:
+    """The verdicts while the configuration cannot be written."""
+    why = Aspect(False, "ConfigNotWritten", f"The ConfigMap llmroute-config could not be written: {error}")
+    return {uid: msgspec.structs.replace(one, blocked=one.blocked or why) for uid, one in verdicts.items()}

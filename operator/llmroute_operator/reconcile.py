@@ -14,14 +14,16 @@ from datetime import UTC, datetime
 import msgspec
 
 from llmroute_operator import names
+from llmroute_operator.autoscaling import Rules
 from llmroute_operator.cluster import Cluster, Object
 from llmroute_operator.errors import ClusterError, Conflict, Forbidden
 from llmroute_operator.metrics import Metrics
 from llmroute_operator.nudge import Schedule, Wanted
 from llmroute_operator.objects import KEY_BYTES, event, fleet_key, fleet_secret, service_repaired, sidecars_service
-from llmroute_operator.plan import Plan, plan
+from llmroute_operator.plan import Plan, plan, undelivered
 from llmroute_operator.polling import Expected
 from llmroute_operator.render import Rendered, config_map, holds
+from llmroute_operator.scaling import Scaled, scale
 from llmroute_operator.seen import Seen
 from llmroute_operator.settings import Settings
 from llmroute_operator.sidecars import Sidecars
@@ -36,6 +38,8 @@ AROUND = 60.0
 """Seconds between two looks at what no watch tells of."""
 UNRESOLVED = 10.0
 """Seconds between two looks for a Service that is not there."""
+SETTLING = 5.0
+"""Seconds between two looks at what KEDA makes of a ScaledObject."""
 
 
 class Namespace:
@@ -48,6 +52,11 @@ class Namespace:
         self.plan: Plan | None = None
         self.key = ""
         """The fleet key."""
+        self.scaled = Scaled({}, settling=False, ours=True)
+        """How scaling went; at first, ScaledObjects of a former life are taken for granted."""
+        self.scaled_at = float("-inf")
+        self.undelivered = ""
+        """Why the configuration could not be written."""
         self.errors: list[ClusterError] = []
         """Of this look."""
 
@@ -72,10 +81,12 @@ class Reconciler:
         failed; the others were made.
         """
         now = asyncio.get_running_loop().time()
+        read_anew = False
         space = self._namespaces.setdefault(name, Namespace(name))
         space.errors = []
         if fresh or space.snapshot is None or now - space.snapshot.at >= RESYNC:
             space.snapshot = await read(self._cluster, name, now)
+            read_anew = True
             remembered = space.plan.entries if space.plan else {}
             space.plan = plan(space.snapshot, remembered, self._settings.cluster_domain)
         snapshot = space.snapshot
@@ -91,10 +102,25 @@ class Reconciler:
         written = await self._deliver(space)
         await self._nudge(space, written, now)
         self._expect(space)
+        if read_anew or now - space.scaled_at >= (SETTLING if space.scaled.settling else AROUND):
+            await self._step("autoscaling", space, self._scale(space, now))
         await self._report(space)
         if space.errors:
             raise space.errors[0]
-        return UNRESOLVED if space.plan.unresolved else AROUND
+        return SETTLING if space.scaled.settling else UNRESOLVED if space.plan.unresolved else AROUND
+
+    def surroundings_changed(self, name: str) -> None:
+        """The namespace itself changed: its next look reads what is otherwise read once a minute."""
+        if name in self._namespaces:
+            self._namespaces[name].around = None
+
+    def counts(self) -> tuple[int, int, int]:
+        """Accepted routes, routes that are not, pods without the sidecar that they asked for."""
+        spaces = self._namespaces.values()
+        verdicts = [one for space in spaces if space.plan for one in space.plan.verdicts.values()]
+        accepted = sum(one.accepted.ok is True for one in verdicts)
+        missing = sum(len(space.around.without_sidecar) for space in spaces if space.around)
+        return accepted, len(verdicts) - accepted, missing
 
     def __contains__(self, namespace: str) -> bool:
         """Whether there is anything of ours in the namespace, as far as is known."""
@@ -115,13 +141,16 @@ class Reconciler:
             level = logging.INFO if isinstance(error, Conflict) else logging.WARNING
             hint = "; see the chart's RBAC" if isinstance(error, Forbidden) else ""
             log.log(level, "%s failed%s: %s", step, hint, error, extra={"namespace": space.name})
+            if isinstance(error, Forbidden):
+                space.around = None  # The namespace may be about to go.
             return False
         return True
 
     async def _look_around(self, space: Namespace, now: float) -> None:
         assert space.snapshot is not None
-        scaling = self._settings.autoscaling and any(one["spec"].get("autoscaling") for one in space.snapshot.routes)
-        space.around = await surroundings(self._cluster, space.name, now, scaling=scaling)
+        space.around = await surroundings(self._cluster, space.name, now)
+        if space.around.terminating:
+            return
         found = space.snapshot.services.get(names.SIDECARS_SERVICE)
         await self._step("service", space, self._keep_service(space.name, found))
         await self._step("fleet key", space, self._keep_fleet_key(space))
@@ -145,7 +174,10 @@ class Reconciler:
         assert space.snapshot is not None and space.plan is not None
         if holds(space.snapshot.config, space.plan.rendered):
             return False
-        return await self._step("configuration", space, self._write_config(space, space.snapshot, space.plan.rendered))
+        write = self._write_config(space, space.snapshot, space.plan.rendered)
+        written = await self._step("configuration", space, write)
+        space.undelivered = "" if written else str(space.errors[-1])
+        return written
 
     async def _write_config(self, space: Namespace, snapshot: Snapshot, rendered: Rendered) -> None:
         manifest = config_map(space.name, rendered, snapshot.config)
@@ -183,16 +215,29 @@ class Reconciler:
         }
         self._sidecars.expect(space.name, Expected(space.plan.rendered.revision, space.key, serving, routes))
 
+    async def _scale(self, space: Namespace, now: float) -> None:
+        """Keep the ScaledObjects, where some route wants one or there is one of ours."""
+        assert space.snapshot is not None and space.plan is not None
+        wanted = any(one["spec"].get("autoscaling") for one in space.snapshot.routes)
+        if wanted or space.scaled.ours:
+            rules = Rules(self._settings.prometheus_address, self._settings.autoscaling)
+            routes, verdicts = space.snapshot.routes, space.plan.verdicts
+            space.scaled = await scale(self._cluster, space.name, routes, verdicts, rules)
+        space.scaled_at = now
+
     async def _report(self, space: Namespace) -> None:
         """Write the status of each route whose status is not as it should be."""
         assert space.snapshot is not None and space.plan is not None
-        around = space.around
+        around, verdicts = space.around, space.plan.verdicts
+        if space.undelivered:
+            verdicts = undelivered(verdicts, space.undelivered)
         scene = Scene(
             pods=[*space.snapshot.pods, *(around.without_sidecar if around else ())],
             contacts=self._sidecars.contacts(space.name),
             namespace_labels=around.labels if around else {},
+            autoscaling=space.scaled.aspects,
         )
-        for change in statuses(datetime.now(UTC), space.snapshot.routes, space.plan.verdicts, scene):
+        for change in statuses(datetime.now(UTC), space.snapshot.routes, verdicts, scene):
             await self._step("status", space, self._write_status(space, change))
 
     async def _write_status(self, space: Namespace, change: StatusChange) -> None:

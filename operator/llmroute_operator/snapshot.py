@@ -48,8 +48,6 @@ class Surroundings(Struct, frozen=True):
     """The namespace is being deleted: nothing can be created in it."""
     without_sidecar: Sequence[Pod]
     """Pods that asked for a sidecar and have none."""
-    autoscalers: Sequence[Object]
-    """HorizontalPodAutoscalers; empty if no route wants to scale."""
     at: float
 
 
@@ -66,8 +64,8 @@ async def read(cluster: Cluster, namespace: str, now: float) -> Snapshot:
     return Snapshot(namespace, alive, config, by_name, [pod_of(one) for one in pods], now)
 
 
-async def surroundings(cluster: Cluster, namespace: str, now: float, *, scaling: bool) -> Surroundings:
-    """Read what is around a namespace's routes. `scaling`: some route wants to scale a workload."""
+async def surroundings(cluster: Cluster, namespace: str, now: float) -> Surroundings:
+    """Read what is around a namespace's routes."""
     found = await _namespace(cluster, namespace)
     labels = found.get("labels") or {}
     # A namespace's label asks for all of its pods; without it, only pods with a label of their own are asked for.
@@ -75,8 +73,7 @@ async def surroundings(cluster: Cluster, namespace: str, now: float, *, scaling:
     selector = f"{names.SIDECAR}!=true" if every else f"{names.SIDECAR}!=true,{names.INJECT}=true"
     others = await cluster.objects("pods", namespace, labelSelector=selector)
     missing = [pod for pod in map(pod_of, others) if pod.misses_sidecar(labels)]
-    autoscalers = await cluster.objects("horizontalpodautoscalers", namespace) if scaling else []
-    return Surroundings(labels, bool(found.get("deletionTimestamp")), missing, autoscalers, now)
+    return Surroundings(labels, bool(found.get("deletionTimestamp")), missing, now)
 
 
 async def _namespace(cluster: Cluster, namespace: str) -> dict[str, Any]:
