@@ -127,6 +127,8 @@ class Admin:
         limited = health.limited_until
         return {
             "name": target.name,
+            "declaredAs": target.candidate.declared_as,
+            "address": target.pool.origin.address or None,
             "provider": target.spec.provider,
             "model": target.spec.model,
             "state": str(health.state(now)),

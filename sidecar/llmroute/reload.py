@@ -68,13 +68,17 @@ class Watcher:
         now = self._found
         if now is not None and (now.routes, now.revision, now.keys) == (found.routes, found.revision, found.keys):
             return  # other things of the pod have changed
-        runtime = self._compiler.build(found.routes, found.keys, monotonic(), found.revision, found.place)
-        self._cell.runtime = runtime
+        runtime = self._build(found)
         self._found = found
         self._telemetry.reloaded(runtime.routes, runtime.revision)
         for target in runtime.targets():
             if not target.credential.available:
                 self._telemetry.credential_changed(target.route, target.name, False)
+
+    def _build(self, found: Found) -> Runtime:
+        runtime = self._compiler.build(found.routes, found.keys, monotonic(), found.revision, found.place)
+        self._cell.runtime = runtime
+        return runtime
 
     def _refuse(self, refused: Refusal) -> None:
         self._cell.refused = refused
@@ -90,12 +94,15 @@ class Watcher:
                 log.exception("a defect: the files or keys could not be looked at; what serves goes on")
 
     def tick(self) -> None:
-        """One look at the files, the keys, and the targets whose ejection is over."""
+        """One look at the files, the addresses, the keys, and the targets whose ejection is over."""
         if self._configuration.look() != self._stamp:
             try:
                 self.load()
             except ConfigError as error:
                 self._refuse(Refusal(str(error)))
+            return
+        if self._found is not None and self._compiler.moved():
+            self._telemetry.retargeted(self._build(self._found).routes)
             return
         now = monotonic()
         for target in self._cell.runtime.targets():

@@ -8,6 +8,7 @@ stay the same.
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from random import Random
 from typing import Protocol
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from llmroute import dialects
 from llmroute.cache import SingleFlight, Store
 from llmroute.credentials import Credential, EnvironmentSource, FileSource, LiteralSource, Source
+from llmroute.endpoints import spread
 from llmroute.errors import ConfigError, UnknownModel
 from llmroute.latency import Lengths
 from llmroute.owners import Owners
@@ -211,13 +213,16 @@ class Kept:
         self.targets: dict[tuple[str, str, str, str, str], Learned] = {}
         self.routes: dict[str, LearnedRoute] = {}
         self.caches: dict[str, Store] = {}
+        self.followed: dict[Origin, frozenset[str]] = {}
+        """Addresses that targets were made of."""
 
 
 class Compiler:
     """Builds Runtimes, one after the other, from what is declared and what was learned before."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, rng: Random) -> None:
         self._upstream = upstream
+        self._seed = rng.randbytes(16)
         self._kept = Kept()
 
     def build(
@@ -238,25 +243,37 @@ class Compiler:
             target.take_over(now)
         return runtime
 
+    def moved(self) -> bool:
+        """Whether a name whose addresses are targets stands for others now."""
+        return any(self._upstream.addresses(origin) != used for origin, used in self._kept.followed.items())
+
     def _route(self, declared: LLMRoute, keys: KeySources, kept: Kept) -> LiveRoute:
         key, targets = declared.key, []
-        for target in declared.spec.targets:
-            if target.service is not None:
-                told = "service: is known in a cluster only, where the operator makes a url of it; write the url here"
-                raise ConfigError(told, where=f"{key}: target {target.name}")
-            try:
-                profile = dialects.profile_for(target.provider, target.url)
-                url = target.url or profile.default_url or ""
-                origin = Origin.of(url)
-            except ValueError as error:
-                raise ConfigError(f"url: {error}", where=f"{key}: target {target.name}") from error
+
+        def addresses(target: Target) -> frozenset[str]:
+            _, origin = _place_of(target, key)
+            kept.followed[origin] = self._upstream.addresses(origin)
+            return kept.followed[origin]
+
+        serving, endpoints = spread(declared, addresses, self._seed)
+        for target in serving.spec.targets:
+            url, origin = _place_of(target, key)
+            endpoint = endpoints.get(target.name)
+            if endpoint is not None:
+                origin = msgspec.structs.replace(origin, address=endpoint.address)
+            profile = dialects.profile_for(target.provider, target.url)
             identity = (key, target.name, target.provider, target.model, url)
             learned = kept.targets[identity] = self._kept.targets.get(identity) or Learned(target.name)
             sources = keys(declared.metadata.namespace, target)
             credential = Credential(profile.auth_header, profile.auth_prefix, sources)
-            targets.append(LiveTarget(key, target, credential, learned, self._upstream.pool(origin)))
+            live = LiveTarget(key, target, credential, learned, self._upstream.pool(origin))
+            if endpoint is not None:
+                live.candidate.declared_as = endpoint.of
+            targets.append(live)
         learned_route = kept.routes[key] = self._kept.routes.get(key) or LearnedRoute()
-        return LiveRoute(declared, targets, self._cache(declared, kept), learned_route)
+        route = LiveRoute(serving, targets, self._cache(declared, kept), learned_route)
+        route.answered_by = _answered_by(declared)  # whichever address it was
+        return route
 
     def _cache(self, declared: LLMRoute, kept: Kept) -> Store | None:
         cache = declared.spec.cache
@@ -267,6 +284,18 @@ class Compiler:
             store = Store(max_bytes=cache.max_bytes, ttl=cache.ttl)
         kept.caches[declared.key] = store
         return store
+
+
+def _place_of(target: Target, key: str) -> tuple[str, Origin]:
+    """A target's URL, and where that leads. Raises ConfigError."""
+    if target.service is not None:
+        told = "service: is known in a cluster only, where the operator makes a url of it; write the url here"
+        raise ConfigError(told, where=f"{key}: target {target.name}")
+    try:
+        url = target.url or dialects.profile_for(target.provider, target.url).default_url or ""
+        return url, Origin.of(url)
+    except ValueError as error:
+        raise ConfigError(f"url: {error}", where=f"{key}: target {target.name}") from error
 
 
 def revision_of(declared: Iterable[LLMRoute]) -> str:

@@ -77,7 +77,7 @@ async def sidecar(settings: Settings, files: Sequence[Path], rng: Random) -> Asy
         upstream = Upstream(loop, ca_file=settings.ca_file)
         stack.push_async_callback(upstream.aclose)  # after the servers: requests in flight need their connections
         cell = Cell()
-        watcher = Watcher(_configuration(settings, files), Compiler(upstream), cell, telemetry)
+        watcher = Watcher(_configuration(settings, files), Compiler(upstream, rng), cell, telemetry)
         watcher.start()
         proxy = Proxy(settings, cell, Learner(telemetry), telemetry, rng)
         app_server = AppServer(proxy.handle, settings.header_timeout, proxy.refused)

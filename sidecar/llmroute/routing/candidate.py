@@ -22,14 +22,27 @@ class Load(Protocol):
 class Candidate:
     """One target of a route: what was declared, compiled to floats, beside what was learned.
 
-    `keyless`: the target's key is missing; whoever re-reads keys keeps it up to date.
+    `keyless`: the target's key is missing; whoever re-reads keys keeps it up to date. `declared_as`: the target's name
+    in the spec, which is another than its own where each address is a target.
     """
 
-    __slots__ = ("cost_in", "cost_out", "health", "keyless", "latency", "load", "name", "quality", "target")
+    __slots__ = (
+        "cost_in",
+        "cost_out",
+        "declared_as",
+        "health",
+        "keyless",
+        "latency",
+        "load",
+        "name",
+        "quality",
+        "target",
+    )
 
     def __init__(self, target: Target, latency: Latency, health: Health, load: Load) -> None:
         self.target = target
         self.name: str = target.name
+        self.declared_as = self.name
         self.latency = latency
         self.health = health
         self.load = load

@@ -61,7 +61,7 @@ STATIC = (
 
 
 def _asked(candidate: Candidate, ask: Ask, policy: Policy) -> bool:
-    return ask.wishes.target is None or ask.wishes.target == candidate.name
+    return ask.wishes.target is None or ask.wishes.target in (candidate.name, candidate.declared_as)
 
 
 def _dialect(candidate: Candidate, ask: Ask, policy: Policy) -> bool:

@@ -15,7 +15,7 @@ _NOT_FOR_THIS = frozenset({"tenant", "region", "labels", "asked"}) | _FOR_GOOD
 def refusal(candidates: Candidates, ask: Ask, terms: Terms, now: float) -> BadRequest | Unsupported | RoutingError:
     """The most useful error: what the app can change, else how long to wait, else what dropped each target."""
     asked = ask.wishes.target
-    if asked is not None and all(each.name != asked for each in candidates.all):
+    if asked is not None and all(asked not in (each.name, each.declared_as) for each in candidates.all):
         known = ", ".join(each.name for each in candidates.all)
         return BadRequest(f"no target {asked[:64]!r} in this route; targets: {known}", param="x-llmroute-target")
     drops = [(each, dropped_by(each, candidates, ask, terms, now)) for each in candidates.all]

@@ -217,9 +217,13 @@ class Meter:
         self.reloads["rejected"] += 1
 
     def applied(self, routes: Iterable[MeteredRoute]) -> None:
-        """The routes and targets that exist from now on; counters of those that stay go on, the others' end."""
+        """A configuration is in force, with these routes."""
         self.reloads["applied"] += 1
         self.revision += 1
+        self.serves(routes)
+
+    def serves(self, routes: Iterable[MeteredRoute]) -> None:
+        """The routes and targets that exist from now on; counters of those that stay go on, the others' end."""
         kept: dict[str, RouteMeter] = {}
         for route in routes:
             meter = kept[route.key] = self.routes.get(route.key) or RouteMeter()

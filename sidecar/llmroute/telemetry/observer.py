@@ -88,6 +88,11 @@ class Telemetry:
         self._meter.applied(routes)
         log.info("configuration %s is in force", revision, extra={"fields": {"event": "reload", "revision": revision}})
 
+    def retargeted(self, routes: Iterable[MeteredRoute]) -> None:
+        """The addresses behind a name have changed, and with them the targets; the configuration is the same."""
+        self._meter.serves(routes)
+        log.info("the targets follow addresses that have changed", extra={"fields": {"event": "endpoints"}})
+
     def rejected(self, error: ConfigError) -> None:
         """A configuration was wrong; the last good one stays."""
         self._meter.rejected()

@@ -45,6 +45,13 @@ class Upstream:
             pool = self._pools[origin] = Pool(self._loop, origin, dialer, self._tuning)
         return pool
 
+    def addresses(self, origin: Origin) -> frozenset[str]:
+        """What the origin's name stands for by the last answer, which is asked for again when it has aged; empty: there
+        is none yet, or a proxy asks for it."""
+        if proxy_for(origin, self._environ) is not None:
+            return frozenset()
+        return self._names.follow(origin.host, origin.port)
+
     def retain(self, origins: Collection[Origin]) -> None:
         """Drops the pools of all other origins; requests under way there go on to their end."""
         for origin in self._pools.keys() - set(origins):

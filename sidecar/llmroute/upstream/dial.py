@@ -73,7 +73,7 @@ class Dialer:
 
     async def _open(self, dial: _Dial) -> Connection:
         dial.stage = f"looking up {self.host}"
-        addresses = await self._names.addresses(self.host, self.port)
+        addresses = await self._names.addresses(self._first_hop.address or self.host, self.port)
         dial.stage = f"connecting to {self._first_hop}"
         sock = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, loop=self._loop)
         make = partial(Connection, _tuned(sock))

@@ -15,6 +15,11 @@ GRACE = 0.25
 """Seconds that a dial waits for a fresh answer while it holds a stale one: a resolver that hangs costs no more."""
 
 
+FOLLOW_EVERY = 5.0
+"""Seconds that an answer is believed for a name whose addresses are followed: as long as the DNS of a cluster lets its
+answers be kept."""
+
+
 def literal(host: str, port: int) -> AddrInfoType | None:
     """The address itself where `host` is one; None where it is a name."""
     try:
@@ -32,9 +37,10 @@ def addresses_of(answer: Sequence[AddrInfoType]) -> frozenset[str]:
 
 
 class _Entry:
-    __slots__ = ("answer", "answered_at", "known", "question", "turn")
+    __slots__ = ("answer", "answered_at", "asked_at", "known", "question", "turn")
 
     def __init__(self) -> None:
+        self.asked_at = float("-inf")
         self.answer: Sequence[AddrInfoType] = ()
         self.known: frozenset[str] = frozenset()
         self.answered_at = float("-inf")
@@ -85,6 +91,16 @@ class Names:
         if entry is not None and self._loop.time() - entry.answered_at >= self._ttl:
             self._question(entry, host, port)
 
+    def follow(self, host: str, port: int) -> frozenset[str]:
+        """The addresses of the last answer, of the family that the resolver prefers; asks in the background if it has
+        aged, or that of the question before. Empty: there is no answer yet."""
+        if literal(host, port) is not None:
+            return frozenset((host,))
+        entry, now = self._entries.setdefault((host, port), _Entry()), self._loop.time()
+        if now - max(entry.answered_at, entry.asked_at) >= FOLLOW_EVERY:
+            self._question(entry, host, port)
+        return addresses_of([info for info in entry.answer if info[0] == entry.answer[0][0]])
+
     def known(self, host: str, port: int) -> frozenset[str]:
         """The addresses of the last two answers, so that names that rotate cost no connections; empty: no answer."""
         entry = self._entries.get((host, port))
@@ -92,6 +108,7 @@ class Names:
 
     def _question(self, entry: _Entry, host: str, port: int) -> asyncio.Task[None]:
         if entry.question is None:
+            entry.asked_at = self._loop.time()
             entry.question = self._loop.create_task(self._answer(entry, host, port))
             entry.question.add_done_callback(lambda done: done.cancelled() or done.exception())
         return entry.question

@@ -9,11 +9,15 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Scheme, host and port: what a connection can be reused for. IPv6 hosts are held without brackets."""
+    """Scheme, host and port: what a connection can be reused for. IPv6 hosts are held without brackets.
+
+    `address`: the only one of the host's that is connected to; empty: any.
+    """
 
     scheme: str
     host: str
     port: int
+    address: str = ""
 
     @classmethod
     def of(cls, url: str) -> "Origin":
@@ -36,7 +40,8 @@ class Origin(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """`host:port`, for messages."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        place = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{place} at {self.address}" if self.address else place
 
 
 def build_head(method: str, path: str, host: str, headers: Sequence[tuple[str, str]]) -> bytes:

@@ -63,8 +63,9 @@ class Scripted:
     """Made by `scripted`. `calls` are all requests that came; `reached` is set when a client connects, `left` when one
     has hung up."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/v1"
+    def __init__(self, host: str, port: int) -> None:
+        self.port = port
+        self.url = f"http://{host}:{port}/v1"
         self.calls: list[Call] = []
         self.reached = asyncio.Event()
         self.left = asyncio.Event()
@@ -74,7 +75,7 @@ Script = Callable[[Call], Awaitable[None]]
 
 
 @asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[Scripted]:
+async def scripted(script: Script, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Scripted]:
     """A provider that plays `script` for each request."""
     connections: set[asyncio.Task[None]] = set()
 
@@ -96,8 +97,8 @@ async def scripted(script: Script) -> AsyncIterator[Scripted]:
             connections.discard(task)
             writer.transport.abort()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    provider = Scripted(server.sockets[0].getsockname()[1])
+    server = await asyncio.start_server(serve, host, port)
+    provider = Scripted(host, server.sockets[0].getsockname()[1])
     try:
         yield provider
     finally:

@@ -10,7 +10,7 @@ from tests.sidecar.upstream.conftest import World, ask, send
 from tests.sidecar.upstream.script import Server, answers, hears, hears_end, serves
 
 from llmroute.errors import ConnectFailed, ConnectTimeout
-from llmroute.upstream import Origin, Tuning
+from llmroute.upstream import Origin, Tuning, dns
 from llmroute.upstream.dns import Names, literal
 
 QUICK = Tuning(dns_ttl=0.05, sweep_every=0.02, retire_lead=0.01)
@@ -49,6 +49,42 @@ async def test_a_name_is_asked_once_while_its_answer_is_fresh(world: World) -> N
     assert zone.questions == ["target.test"]
     for response in responses:
         response.release()
+
+
+async def followed(names: Names, expected: set[str]) -> None:
+    """Waits until the name stands for these addresses."""
+    async with asyncio.timeout(5.0):
+        while names.follow("target.test", 80) != expected:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.002)
+
+
+async def test_whoever_follows_a_name_is_told_its_addresses_as_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns, "FOLLOW_EVERY", 0.01)
+    zone = Zone("127.0.0.1", "127.0.0.2", "::1")
+    names = Names(asyncio.get_running_loop(), zone, 30.0)
+    assert names.follow("target.test", 80) == set()
+    await followed(names, {"127.0.0.1", "127.0.0.2"})  # one for each pod, though a pod has an address of each family
+    zone.answer = ["127.0.0.2", "127.0.0.3"]
+    await followed(names, {"127.0.0.2", "127.0.0.3"})
+    zone.answer = OSError("nobody answers")
+    await asyncio.sleep(0.05)
+    assert names.follow("target.test", 80) == {"127.0.0.2", "127.0.0.3"}
+    zone.answer = ["127.0.0.3"]
+    await followed(names, {"127.0.0.3"})
+    await names.aclose()
+
+
+async def test_a_followed_name_is_asked_for_only_when_its_answer_has_aged() -> None:
+    zone = Zone("127.0.0.1")
+    names = Names(asyncio.get_running_loop(), zone, 30.0)
+    await followed(names, {"127.0.0.1"})
+    zone.answer = OSError("nobody answers")
+    for _ in range(10):
+        names.follow("target.test", 80)
+        await asyncio.sleep(0)
+    assert zone.questions == ["target.test"]
+    assert names.follow("::1", 80) == {"::1"}
+    await names.aclose()
 
 
 async def test_a_moved_address_is_followed_and_its_idle_connections_retired(world: World) -> None:
