@@ -35,7 +35,7 @@ class Bucket:
         """0 if it is our turn, else the seconds until it is."""
         if now < self._free:
             return self._free - now
-        self._free = max(self._free, now - self._gap) + self._gap
+        self._free = now + self._gap
         return 0.0
 
 
