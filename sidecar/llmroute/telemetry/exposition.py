@@ -1,5 +1,6 @@
 """The counters under their public names (a contract with dashboards): read when scraped, through prometheus_client."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -188,7 +189,9 @@ class Exposition(Collector):
     def _process(self) -> Iterator[Metric]:
         meter = self._meter
         yield GaugeMetricFamily(
-            "llmroute_config_revision", "Number of the configuration in force, from 1.", value=meter.revision
+            "llmroute_config_revision",
+            "The revision in force, read as a hexadecimal number: equal where the configurations are, 0 without one.",
+            value=_number(meter.revision),
         )
         reloads = CounterMetricFamily("llmroute_config_reloads", "Configurations read.", labels=("result",))
         for result, count in meter.reloads.items():
@@ -197,3 +200,8 @@ class Exposition(Collector):
         build = GaugeMetricFamily("llmroute_build_info", "Always 1.", labels=("version",))
         build.add_metric((self._version,), 1.0)
         yield build
+
+
+def _number(revision: str) -> int:
+    """12 hexadecimal digits fit into a float, so that revisions can be compared without a series for each of them."""
+    return int(revision, 16) if re.fullmatch("[0-9a-f]{1,12}", revision) else 0

@@ -209,17 +209,17 @@ class Meter:
         self.unrouted = RouteMeter()
         """Requests that no route could be found for: its label is empty."""
         self.reloads: dict[str, int] = {"applied": 0, "rejected": 0}
-        self.revision = 0
-        """Configurations applied so far."""
+        self.revision = "none"
+        """The one that serves."""
 
     def rejected(self) -> None:
         """A configuration was wrong; the last good one stays."""
         self.reloads["rejected"] += 1
 
-    def applied(self, routes: Iterable[MeteredRoute]) -> None:
+    def applied(self, routes: Iterable[MeteredRoute], revision: str) -> None:
         """A configuration is in force, with these routes."""
         self.reloads["applied"] += 1
-        self.revision += 1
+        self.revision = revision
         self.serves(routes)
 
     def serves(self, routes: Iterable[MeteredRoute]) -> None:

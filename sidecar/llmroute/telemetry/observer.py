@@ -85,7 +85,7 @@ class Telemetry:
 
     def reloaded(self, routes: Iterable[MeteredRoute], revision: str) -> None:
         """A configuration is in force."""
-        self._meter.applied(routes)
+        self._meter.applied(routes, revision)
         log.info("configuration %s is in force", revision, extra={"fields": {"event": "reload", "revision": revision}})
 
     def retargeted(self, routes: Iterable[MeteredRoute]) -> None:
