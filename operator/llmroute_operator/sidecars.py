@@ -7,6 +7,7 @@ is inflated, no proxy of the environment is used, no cookie kept.
 import asyncio
 import ipaddress
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from time import monotonic
@@ -131,5 +132,6 @@ def _told(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer within 2 s"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot be connected to: {error.os_error.strerror or error.os_error}"
+        number = error.os_error.errno
+        return f"cannot be connected to: {os.strerror(number) if number else error.os_error}"
     return str(error)[:200] or type(error).__name__
