@@ -88,7 +88,8 @@ class Reconciler:
             space.snapshot = await read(self._cluster, name, now)
             read_anew = True
             remembered = space.plan.entries if space.plan else {}
-            space.plan = plan(space.snapshot, remembered, self._settings.cluster_domain)
+            # In a thread: a full namespace takes a second to compress, and the Lease must be renewed meanwhile.
+            space.plan = await asyncio.to_thread(plan, space.snapshot, remembered, self._settings.cluster_domain)
         snapshot = space.snapshot
         assert space.plan is not None
         if not snapshot.concerns_us:

@@ -24,8 +24,9 @@ PLAIN = 256 * 1024
 """Largest payload in bytes that is written as it is, for people to read; a larger one is compressed."""
 LARGEST = 1_000_000
 """Largest payload in bytes after compression: a ConfigMap holds 1 MiB."""
-LARGEST_INFLATED = 16 * 1024 * 1024
+LARGEST_INFLATED = 8 * 1024 * 1024
 """Largest payload in bytes before compression."""
+LEVEL = 6
 
 
 class Rendered(Struct, frozen=True):
@@ -108,7 +109,7 @@ def _those_that_fit(entries: Sequence[Object]) -> tuple[list[Object], frozenset[
     inflated, deflated = 256, 256
     for entry in entries:
         alone = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
-        weight = len(zlib.compress(alone, 9)) + 64
+        weight = len(zlib.compress(alone, LEVEL)) + 64
         if inflated + len(alone) + 1 > LARGEST_INFLATED or deflated + weight > LARGEST:
             left_out.add(entry["metadata"]["uid"])
             continue
@@ -118,7 +119,7 @@ def _those_that_fit(entries: Sequence[Object]) -> tuple[list[Object], frozenset[
 
 
 def _compressed(payload: bytes) -> bytes:
-    return gzip.compress(payload, 9, mtime=0)
+    return gzip.compress(payload, LEVEL, mtime=0)
 
 
 def config_map(namespace: str, rendered: Rendered, found: Object | None) -> dict[str, Any]:
