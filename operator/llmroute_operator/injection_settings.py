@@ -12,7 +12,7 @@ from llmroute_operator.settings import LEVELS
 from llmroute_operator.tuning import Resource, Tuning, image_reference, quantity
 
 USER = 10001
-"""User and group of the sidecar, as in its image. Not 1337 and not 2102: Istio and Linkerd exempt these from their own proxying."""
+"""Of the sidecar, as in its image. Not 1337 and not 2102: Istio and Linkerd exempt these from their own proxying."""
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 Parsed = TypeVar("Parsed")
