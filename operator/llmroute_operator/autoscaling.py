@@ -124,8 +124,8 @@ def _impossible(scalers: Scalers, rules: Rules) -> Aspect | None:
         return Aspect(
             False,
             "NoPrometheus",
-            "The operator knows no Prometheus: set the chart's value prometheus.address to the server that scrapes the "
-            "sidecars.",
+            "The operator knows no Prometheus: set the chart's value autoscaling.prometheusAddress to the server "
+            "that scrapes the sidecars.",
         )
     return None
 
