@@ -197,9 +197,9 @@ def _of(kind: type) -> tuple[tuple[Rule, ...], tuple[tuple[str, str], ...]]:
     return rules, tuple((field.name, field.encode_name) for field in fields)
 
 
-def broken_rules(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+def broken_rules(value: object, path: Path = ()) -> Iterator[tuple[Path, str]]:
     """All places below `value` where a rule is broken, each with the rule's message."""
-    rules, fields = _of(type(value))
+    rules, fields = _of(type(value))  # type: ignore[arg-type]  # mypy doubts that types can be hashed
     for rule in rules:
         for place in rule.broken(value):
             yield (*path, *place), rule.message
