@@ -24,6 +24,8 @@ SAMPLE = 6.0
 """Seconds between two samples of a route: 10 a minute."""
 BEFORE = 300.0
 """Seconds that a report is kept for, to tell what has happened since."""
+MOST_KEPT = 32 * 1024 * 1024
+"""Bytes of reports, as they came, that are kept of one namespace: what runs there may lie at any length."""
 NUMBERS = 60.0
 """Seconds between two times that it is worth telling that only numbers have changed."""
 
@@ -55,6 +57,7 @@ class _Known:
         "pod",
         "report",
         "silent_since",
+        "size",
         "tries",
         "unreachable",
     )
@@ -69,6 +72,7 @@ class _Known:
         self.tries = 0
         """Requests since it was expected to change."""
         self.report: Report | None = None
+        self.size = 0
         self._before: Report | None = None
         self._before_heard = -math.inf
         self.silent_since: float | None = None
@@ -81,10 +85,16 @@ class _Known:
         age = now - self.heard if self.report is not None else 0.0
         return Contact(self.report, self._before, age, silent, self.error)
 
-    def told(self, now: float, report: Report) -> None:
+    def told(self, now: float, report: Report, size: int) -> None:
         if now - self._before_heard >= BEFORE:
             self._before, self._before_heard = self.report, self.heard
-        self.report, self.heard = report, now
+        self.report, self.heard, self.size = report, now, size
+
+    def strip(self) -> None:
+        """Keep no more than what runs."""
+        self._before, self.size = None, 0
+        if self.report is not None:
+            self.report = self.report.stripped()
 
     def interest(self, now: float) -> float:
         """Who is sampled first: the one asked longest ago, and three times as often who misses a key, since somebody
@@ -158,13 +168,14 @@ class Polls:
                 yield one
             turn.difference_update(routes)
 
-    def answered(self, now: float, uid: str, report: Report) -> bool:
-        """A report has come. True if it is worth a look: it says something new."""
+    def answered(self, now: float, uid: str, report: Report, size: int) -> bool:
+        """A report of so many bytes has come. True if it is worth a look: it says something new."""
         one = self._known.get(uid)
         if one is None:
             return False
         before = one.report
-        one.told(now, report)
+        one.told(now, report, size)
+        self._bound()
         new = one.silent_since is not None or not report.alike(before)
         one.busy, one.silent_since, one.unreachable, one.error = False, None, False, ""
         if self._confirmed(one):
@@ -176,6 +187,15 @@ class Polls:
         if new:
             self._numbers_told = now
         return new
+
+    def _bound(self) -> None:
+        kept = sum(one.size for one in self._known.values())
+        if kept > MOST_KEPT:  # old ones tell of what was before; numbers and states are made of new ones
+            for one in sorted(self._known.values(), key=lambda one: one.heard):
+                kept -= one.size
+                one.strip()
+                if kept <= MOST_KEPT:
+                    break
 
     def failed(self, now: float, uid: str, error: str) -> bool:
         """No usable answer has come. True if the sidecar counts as unreachable from now on."""

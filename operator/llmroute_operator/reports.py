@@ -4,6 +4,7 @@ The pod's network is not trusted: what answers may not be a sidecar at all. Ever
 members are ignored (a newer sidecar may say more), and nothing here says that a report is true. Pure.
 """
 
+import sys
 from typing import Annotated
 
 import msgspec
@@ -73,6 +74,11 @@ class Report(Struct, frozen=True, gc=False):
         """What it says of a route's targets."""
         return next((route.targets for route in self.routes if route.uid == uid), ())
 
+    def stripped(self) -> "Report":
+        """Without targets: which generations run, and no more."""
+        routes = tuple(RouteReport(route.uid, route.generation) for route in self.routes)
+        return Report(self.revision, routes, self.rejected)
+
     def alike(self, other: "Report | None") -> bool:
         """Whether they say the same but for numbers."""
         return other is not None and self._words() == other._words()
@@ -104,11 +110,40 @@ class Contact(Struct, frozen=True, gc=False):
 
 
 _DECODER = msgspec.json.Decoder(Report)
+_KEPT = 256
+"""Characters of a text that are kept."""
 
 
 def decode(body: bytes) -> Report:
     """Raises ValueError, which tells the place and never what stood there."""
     try:
-        return _DECODER.decode(body)
+        return _small(_DECODER.decode(body))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"the answer is no report: {error}") from error
+
+
+def _small(report: Report) -> Report:
+    """Thousands of sidecars say the same words: each is kept once, and no long one at all."""
+    routes = tuple(
+        RouteReport(_kept(route.uid), route.generation, tuple(map(_small_target, route.targets)))
+        for route in report.routes
+    )
+    rejected = report.rejected
+    if rejected is not None:
+        rejected = Rejection(_kept(rejected.error), _kept(rejected.revision or ""))
+    return Report(_kept(report.revision), routes, rejected)
+
+
+def _small_target(target: TargetReport) -> TargetReport:
+    return TargetReport(
+        _kept(target.name),
+        _kept(target.state),
+        _kept(target.reason),
+        _kept(target.credential),
+        target.attempts,
+        target.latency,
+    )
+
+
+def _kept(text: str) -> str:
+    return sys.intern(text[:_KEPT])

@@ -90,20 +90,20 @@ class Sidecars:
 
     async def _ask(self, session: aiohttp.ClientSession, namespace: str, polls: Polls, pod: Pod) -> None:
         try:
-            report = await ask(session, pod, polls.key)
+            report, size = await ask(session, pod, polls.key)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             worth = polls.failed(monotonic(), pod.uid, _told(error))
         except Exception as error:
             log.exception("asking the sidecar of %s/%s failed in a way that is not foreseen", namespace, pod.name)
             worth = polls.failed(monotonic(), pod.uid, type(error).__name__)
         else:
-            worth = polls.answered(monotonic(), pod.uid, report)
+            worth = polls.answered(monotonic(), pod.uid, report, size)
         if worth:
             self._changed(namespace)
 
 
-async def ask(session: aiohttp.ClientSession, pod: Pod, key: str) -> Report:
-    """The status of one sidecar. Raises aiohttp.ClientError, TimeoutError, OSError, ValueError."""
+async def ask(session: aiohttp.ClientSession, pod: Pod, key: str) -> tuple[Report, int]:
+    """The status of one sidecar, and its bytes. Raises aiohttp.ClientError, TimeoutError, OSError, ValueError."""
     host = str(ipaddress.ip_address(pod.ip))
     if not KEY.fullmatch(key):
         raise ValueError("there is no usable fleet key yet")
@@ -117,7 +117,7 @@ async def ask(session: aiohttp.ClientSession, pod: Pod, key: str) -> Report:
             body += part
             if len(body) > LARGEST:
                 raise ValueError(f"the answer is longer than {LARGEST} bytes")
-    return decode(bytes(body))
+    return decode(bytes(body)), len(body)
 
 
 def _state(contact: Contact, revision: str) -> str:

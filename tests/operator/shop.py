@@ -142,6 +142,15 @@ class Shop:
         return str(found["lastTransitionTime"])
 
 
+def served(*names: str) -> Shop:
+    """A shop with pods whose sidecars all run the route."""
+    shop = Shop()
+    shop.pods = [pod(name) for name in names or ("shop-1",)]
+    shop.contacts = {one.name: heard() for one in shop.pods}
+    shop.look()
+    return shop
+
+
 def merged(old: Any, patch: Any) -> Any:
     """A merge patch (RFC 7386), which is how a status is written."""
     if not isinstance(patch, dict) or not isinstance(old, dict):

@@ -23,6 +23,8 @@ class Watch:
         self.now = 1000.0
         self.asked: list[tuple[float, str]] = []
         self.worth: list[float] = []
+        self.size = 100
+        """Bytes of an answer."""
         self.answers: dict[str, Report | None] = {}
         self.expect(REVISION)
 
@@ -40,7 +42,7 @@ class Watch:
                 if said is None:
                     worth = self.polls.failed(self.now, one.uid, "no answer")
                 else:
-                    worth = self.polls.answered(self.now, one.uid, said)
+                    worth = self.polls.answered(self.now, one.uid, said, self.size)
                 if worth:
                     self.worth.append(self.now)
             self.now = round(self.now + 0.25, 2)
@@ -77,7 +79,7 @@ class TestASidecarThatHasNotConfirmed:
         watch.pods = [pod("a")]
         watch.expect(REVISION)
         assert set(watch.polls.contacts(watch.now)) == {"a"}
-        assert not watch.polls.answered(watch.now, "uid-of-b", CURRENT), "an answer that comes late is nobody's"
+        assert not watch.polls.answered(watch.now, "uid-of-b", CURRENT, 100), "an answer that comes late is nobody's"
 
     def test_is_a_new_one_when_a_pod_comes_back_under_its_name(self) -> None:
         watch = Watch([pod("shop-0")])
@@ -193,6 +195,15 @@ def test_a_report_of_five_minutes_ago_is_kept_to_tell_what_has_happened_since() 
     assert contact.before is not None
     since = contact.report.targets_of("uid-of-chat")[0].attempts - contact.before.targets_of("uid-of-chat")[0].attempts
     assert 0 <= since <= 600
+
+
+def test_reports_of_any_length_fill_no_memory() -> None:
+    watch = Watch(pod(f"p{index}") for index in range(30))
+    watch.size = 2 * 1024 * 1024
+    watch.go_on(2)
+    reports = [contact.report for contact in watch.polls.contacts(watch.now).values() if contact.report is not None]
+    assert all(one.generation_of("uid-of-chat") == 1 for one in reports), "what runs is known of all"
+    assert sum(bool(one.targets_of("uid-of-chat")) for one in reports) == 16
 
 
 def test_a_contact_that_nobody_has_asked_says_nothing() -> None:
