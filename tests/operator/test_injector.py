@@ -163,15 +163,21 @@ async def test_no_value_of_an_environment_is_logged(asked: Api, caplog: pytest.L
 
 class TestCertificates:
     async def test_another_pair_is_used_without_dropping_a_connection(
-        self, server: Running, asked: Api, tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+        self, server: Running, tmp_path: Path, authority: trustme.CA
     ) -> None:
-        await reviewed(asked, pod())
         before = await _serial(server, authority)
-        metric = (await asked.admin("/metrics"))[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting(authority))
         issue(authority, tmp_path)
         await until(lambda: _serial(server, authority), lambda serial: serial != before)
-        await reviewed(asked, pod())  # on the connection of before
-        assert "certificate_expiry_timestamp_seconds" in metric
+        body = orjson.dumps(review_of(pod()))
+        writer.write(f"POST /mutate HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+    async def test_the_metric_tells_when_it_expires(self, asked: Api) -> None:
+        page = (await asked.admin("/metrics"))[1]
+        (line,) = [one for one in page.splitlines() if one.startswith("llmroute_injector_certificate_expiry")]
+        assert float(line.split()[1]) > 1.7e9
 
     async def test_half_a_pair_changes_nothing(self, server: Running, tmp_path: Path, authority: trustme.CA) -> None:
         before = await _serial(server, authority)
