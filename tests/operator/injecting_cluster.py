@@ -99,6 +99,18 @@ class Client:
             warnings = [header.split('"', 1)[1].rstrip('"') for header in answer.headers.getall("Warning", [])]
             return Created(answer.status, await answer.json(), warnings)
 
+    async def pods(self, namespace: str) -> list[dict[str, Any]]:
+        """All of a namespace."""
+        async with self._session.get(PODS.format(namespace)) as answer:
+            items: list[dict[str, Any]] = (await answer.json())["items"]
+            return items
+
+    async def merge(self, path: str, change: dict[str, Any]) -> None:
+        """Change some fields of an object."""
+        headers = {"content-type": "application/merge-patch+json"}
+        async with self._session.patch(path, data=msgspec.json.encode(change), headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+
     async def delete(self, path: str) -> None:
         """One object."""
         async with self._session.delete(path) as answer:
@@ -123,6 +135,29 @@ class Client:
         return await self.create(PODS.format(namespace), {**pod, "metadata": metadata}, dry=dry)
 
 
+CONTROLLERS = ("deployment", "replicaset", "statefulset", "job", "cronjob", "serviceaccount")
+
+
+@contextlib.contextmanager
+def controllers(cluster: InjectingCluster) -> Iterator[None]:
+    """Those that make pods of workloads."""
+    folder = cluster.server.folder
+    command = [
+        str(folder / "programs/kube-controller-manager"),
+        f"--kubeconfig={cluster.server.admin}",
+        f"--controllers={','.join(f'{name}-controller' for name in CONTROLLERS)}",
+        "--leader-elect=false",
+        "--secure-port=0",
+    ]
+    with (folder / "controllers.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
 def webhooks(cluster: InjectingCluster, helm: Path) -> dict[str, Any]:
     """The chart's, but that they are reached at an address of this machine."""
     command = [str(helm), "template", "llmroute", str(CHART), "--namespace", "llmroute-system"]
@@ -139,7 +174,8 @@ def webhooks(cluster: InjectingCluster, helm: Path) -> dict[str, Any]:
 @contextlib.contextmanager
 def injecting(folder: Path) -> Iterator[InjectingCluster]:
     """Both run until the block ends. Raises CannotBeHad."""
-    built = subprocess.run([BUILD, folder / "programs", "helm"], capture_output=True, text=True)
+    programs = ("helm", "kube-controller-manager")
+    built = subprocess.run([BUILD, folder / "programs", *programs], capture_output=True, text=True)
     if built.returncode:
         raise CannotBeHad(built.stderr.strip())
     with running(folder, accounts=True) as server:

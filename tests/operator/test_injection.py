@@ -6,6 +6,7 @@ import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from aiohttp import web
 from tests.operator.apiserver import CannotBeHad
 from tests.operator.injected_pods import OURS, app, environment, pod, sidecar
-from tests.operator.injecting_cluster import Client, InjectingCluster, injecting, webhooks
+from tests.operator.injecting_cluster import Client, InjectingCluster, controllers, injecting, webhooks
 from tests.operator.injector_server import issue
 
 from llmroute_operator.inject import asks, is_injected, should_have_been_injected
@@ -245,6 +246,35 @@ async def test_a_container_that_a_later_webhook_adds_gets_its_environment(
                 await asyncio.sleep(0.1)
     assert environment(made, "late") == environment(made)
     assert cluster.reviews() - before == {"injected": 1, "completed": 1}
+
+
+async def test_whatever_makes_the_pods(cluster: InjectingCluster, client: Client, team: str) -> None:
+    labels = {"app": "shop"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [app()]}}
+    once = {"template": {"spec": {"containers": [app()], "restartPolicy": "Never"}}}
+    apps, batch = f"/apis/apps/v1/namespaces/{team}", f"/apis/batch/v1/namespaces/{team}"
+    lasting = {"selector": {"matchLabels": labels}, "template": template}
+    with controllers(cluster):
+        for path, kind, spec in (
+            (f"{apps}/deployments", "Deployment", lasting),
+            (f"{apps}/statefulsets", "StatefulSet", {**lasting, "serviceName": "shop"}),
+            (f"{batch}/jobs", "Job", once),
+            (f"{batch}/cronjobs", "CronJob", {"schedule": "* * * * *", "jobTemplate": {"spec": once}}),
+        ):
+            made = await client.create(path, {"kind": kind, "metadata": {"name": kind.lower()}, "spec": spec})
+            assert made.status == 201, made.object
+        hour_ago = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        await client.merge(f"{batch}/cronjobs/cronjob/status", {"status": {"lastScheduleTime": hour_ago}})
+        async with asyncio.timeout(60):
+            while len(pods := await client.pods(team)) < 4:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+    assert all(is_injected(one) for one in pods)
+    assert {one["metadata"]["annotations"]["llmroute.dev/workload"] for one in pods} == {
+        "Deployment/deployment",
+        "StatefulSet/statefulset",
+        "Job/job",
+        "CronJob/cronjob",
+    }
 
 
 async def test_without_an_injector_pods_start_and_are_known_to_lack_it(
