@@ -15,7 +15,7 @@ SNAPSHOTS = HERE / "snapshots"
 KUBERNETES = "1.34.4"
 OWN = "llmroute-system"
 """The release's namespace."""
-RELEASE = "llmroute"
+RELEASE_NAME = "llmroute"
 
 Manifest = dict[str, Any]
 Values = Mapping[str, Any]
@@ -96,13 +96,29 @@ class Helm:
         """The chart's manifests, as YAML."""
         key = json.dumps([values, kubernetes])
         if key not in self._rendered:
-            arguments = ("template", RELEASE, str(CHART), "--namespace", OWN, "--kube-version", kubernetes)
+            arguments = ("template", RELEASE_NAME, str(CHART), "--namespace", OWN, "--kube-version", kubernetes)
             self._rendered[key] = self.run(*arguments, values=values or {})
         return self._rendered[key]
 
     def manifests(self, values: Values | None = None, kubernetes: str = KUBERNETES) -> list[Manifest]:
         """The chart's manifests."""
         return [one for one in yaml.load_all(self.text(values, kubernetes), yaml.CSafeLoader) if one]
+
+
+class Release:
+    """The chart as released on one API server."""
+
+    def __init__(self, helm: Helm, kubeconfig: str) -> None:
+        self._helm = helm
+        self._kubeconfig = kubeconfig
+
+    def helm(self, *arguments: str, values: Values | None = None) -> str:
+        """A command about releases. Raises Refused."""
+        return self._helm.run(*arguments, "--kubeconfig", self._kubeconfig, "--namespace", OWN, values=values)
+
+    def upgrade(self, values: Values | None = None) -> None:
+        """Install, or upgrade."""
+        self.helm("upgrade", RELEASE_NAME, str(CHART), "--install", "--create-namespace", values=values or {})
 
 
 def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:

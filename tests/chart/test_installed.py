@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.chart.charts import CHART, EVERYTHING, NAMESPACED, OWN, RELEASE, Helm, Manifest, Values
+from tests.chart.charts import EVERYTHING, NAMESPACED, OWN, RELEASE_NAME, Helm, Manifest, Release, Values
 from tests.operator.apiserver import ApiServer
 
 from llmroute_operator import names
@@ -21,32 +21,17 @@ FOREIGN = ("PodMonitor", "PrometheusRule", "Certificate", "Issuer")
 _numbers = itertools.count(1)
 
 
-class Installed:
-    """The chart as released on one API server."""
-
-    def __init__(self, helm: Helm, server: ApiServer) -> None:
-        self._helm = helm
-        self._server = server
-
-    def helm(self, *arguments: str, values: Values | None = None) -> str:
-        return self._helm.run(*arguments, "--kubeconfig", str(self._server.admin), "--namespace", OWN, values=values)
-
-    def upgrade(self, values: Values | None = None) -> None:
-        """Install, or upgrade."""
-        self.helm("upgrade", RELEASE, str(CHART), "--install", "--create-namespace", values=values or {})
-
-
 @pytest.fixture(scope="module")
-def installed(helm: Helm, api_server: ApiServer) -> Installed:
+def installed(helm: Helm, api_server: ApiServer) -> Release:
     """With the default values; who changes that brings them back."""
-    release = Installed(helm, api_server)
+    release = Release(helm, str(api_server.admin))
     release.upgrade()
     return release
 
 
 @pytest.fixture
 async def operator(
-    api_server: ApiServer, installed: Installed, cluster: Cluster, namespace: str
+    api_server: ApiServer, installed: Release, cluster: Cluster, namespace: str
 ) -> AsyncIterator[Cluster]:
     """The API server as the operator sees it, once both policies are in force: that takes the server a moment."""
     kubeconfig = api_server.kubeconfig(OPERATOR, "system:serviceaccounts")
@@ -102,7 +87,7 @@ async def _try(cluster: Cluster, manifest: Manifest) -> None:
     await cluster.call(Call(verb="POST", path=f"{root}{inside}/{plural}", query=query, body=renamed))
 
 
-async def test_users_secrets_are_out_of_reach(installed: Installed, cluster: Cluster, namespace: str) -> None:
+async def test_users_secrets_are_out_of_reach(installed: Release, cluster: Cluster, namespace: str) -> None:
     for verb in ("get", "list", "watch", "update", "patch", "delete"):
         assert not await may(cluster, OPERATOR, verb, "secrets", namespace=namespace, name=names.CREDENTIALS_SECRET)
         assert not await may(cluster, OPERATOR, verb, "secrets", namespace=namespace)
@@ -113,9 +98,7 @@ async def test_users_secrets_are_out_of_reach(installed: Installed, cluster: Clu
     assert not await may(cluster, OPERATOR, "get", "secrets", namespace=namespace, name=names.CERTIFICATE_SECRET)
 
 
-async def test_the_operator_may_do_its_work_and_not_more(
-    installed: Installed, cluster: Cluster, namespace: str
-) -> None:
+async def test_the_operator_may_do_its_work_and_not_more(installed: Release, cluster: Cluster, namespace: str) -> None:
     config = {"namespace": namespace, "name": names.CONFIG}
     allowed: tuple[tuple[str, str, dict[str, str]], ...] = (
         ("list", "llmroute.dev/llmroutes", {}),
@@ -149,13 +132,13 @@ async def test_the_operator_may_do_its_work_and_not_more(
         assert not await may(cluster, OPERATOR, verb, resource, **where), (verb, resource)
 
 
-async def test_the_injector_may_do_nothing(installed: Installed, cluster: Cluster, namespace: str) -> None:
+async def test_the_injector_may_do_nothing(installed: Release, cluster: Cluster, namespace: str) -> None:
     for resource in ("pods", "secrets", "configmaps", "llmroute.dev/llmroutes"):
         for verb in ("get", "list", "create", "patch"):
             assert not await may(cluster, INJECTOR, verb, resource, namespace=namespace)
 
 
-async def test_who_may_edit_a_namespace_may_edit_its_routes(installed: Installed, cluster: Cluster) -> None:
+async def test_who_may_edit_a_namespace_may_edit_its_routes(installed: Release, cluster: Cluster) -> None:
     """The aggregation itself is the controller manager's; the label that it goes by is the chart's."""
     path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/llmroute-edit"
     role = await cluster.call(Call(verb="GET", path=path))
@@ -242,7 +225,7 @@ async def test_the_operator_may_change_nothing_else_of_a_pod(
     assert await cluster.read("pods", namespace, name) == made
 
 
-async def test_the_policies_are_about_nobody_else(installed: Installed, cluster: Cluster, namespace: str) -> None:
+async def test_the_policies_are_about_nobody_else(installed: Release, cluster: Cluster, namespace: str) -> None:
     made = await cluster.create("pods", namespace, pod())
 
     await cluster.patch("pods", namespace, made["metadata"]["name"], {"metadata": {"labels": {"app": "bank"}}})
@@ -292,7 +275,7 @@ async def bundles(cluster: Cluster) -> list[str | None]:
 
 
 async def test_the_webhooks_authority_outlives_upgrades_and_rollbacks(
-    installed: Installed, cluster: Cluster, operator: Cluster
+    installed: Release, cluster: Cluster, operator: Cluster
 ) -> None:
     authority = "Q0E="
     changes = [{"op": "add", "path": f"/webhooks/{n}/clientConfig/caBundle", "value": authority} for n in (0, 1)]
@@ -305,11 +288,11 @@ async def test_the_webhooks_authority_outlives_upgrades_and_rollbacks(
     assert found is not None
     assert [hook["timeoutSeconds"] for hook in found["webhooks"]] == [7, 7]
 
-    await asyncio.to_thread(installed.helm, "rollback", RELEASE)
+    await asyncio.to_thread(installed.helm, "rollback", RELEASE_NAME)
     assert await bundles(cluster) == [authority] * 2
 
 
-async def test_an_upgrade_brings_the_resources_changes(installed: Installed, cluster: Cluster) -> None:
+async def test_an_upgrade_brings_the_resources_changes(installed: Release, cluster: Cluster) -> None:
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/llmroutes.llmroute.dev"
     await asyncio.to_thread(installed.upgrade, {"crd": {"install": False}})
     assert await cluster.call(Call(verb="GET", path=path))  # no upgrade takes it away, either
@@ -321,7 +304,7 @@ async def test_an_upgrade_brings_the_resources_changes(installed: Installed, clu
 
 
 async def test_uninstalling_leaves_routes_and_what_sidecars_read(
-    installed: Installed, cluster: Cluster, operator: Cluster, namespace: str
+    installed: Release, cluster: Cluster, operator: Cluster, namespace: str
 ) -> None:
     target = {"name": "openai", "provider": "openai", "model": "gpt-4o-mini"}
     route = {
@@ -335,7 +318,7 @@ async def test_uninstalling_leaves_routes_and_what_sidecars_read(
         "configmaps", namespace, {"metadata": {"name": names.CONFIG}, "data": {names.CONFIG_KEY: "{}"}}
     )
 
-    await asyncio.to_thread(installed.helm, "uninstall", RELEASE)
+    await asyncio.to_thread(installed.helm, "uninstall", RELEASE_NAME)
 
     assert await cluster.read("llmroutes", namespace, "chat")
     assert await cluster.read("configmaps", namespace, names.CONFIG)
