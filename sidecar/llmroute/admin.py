@@ -12,6 +12,7 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from llmroute import dashboard
 from llmroute.admission import Gate
 from llmroute.credentials import SharedKey
 from llmroute.errors import RequestError
@@ -42,6 +43,7 @@ class Admin:
     def app(self) -> web.Application:
         """The pages."""
         app = web.Application(middlewares=[_refuse])
+        app.router.add_get("/", self._dashboard)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
@@ -59,6 +61,12 @@ class Admin:
     async def _metrics(self, request: web.Request) -> web.Response:
         headers = {"content-type": self._telemetry.content_type.decode()}
         return web.Response(body=self._telemetry.exposition(), headers=headers)
+
+    async def _dashboard(self, request: web.Request) -> web.Response:
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
+        return web.Response(text=dashboard.PAGE, content_type="text/html", headers=dashboard.HEADERS)
 
     async def _status(self, request: web.Request) -> web.Response:
         refused = self._refused(request)

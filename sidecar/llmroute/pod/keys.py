@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from llmroute.credentials import FileSource
+from llmroute.runtime import DEFAULT_SECRET
 
 SECRETS_ANNOTATION = "llmroute.dev/secrets"
 
@@ -49,6 +50,8 @@ class MountedKey(FileSource):
                     f"Secret {self._secret} is listed in the pod's annotation {SECRETS_ANNOTATION}, but was not when "
                     "the pod was made: make the pod anew"
                 )
+            if self._secret == DEFAULT_SECRET:
+                return f"Secret {self._secret} is not mounted"
             return f"Secret {self._secret} is not listed in the pod's annotation {SECRETS_ANNOTATION}"
         if not keys:
             return f"Secret {self._secret} is not there, or empty"

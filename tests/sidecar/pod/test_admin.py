@@ -73,3 +73,15 @@ async def test_the_admin_port_is_there_for_ipv6_as_well() -> None:
         except OSError:
             pytest.skip("this machine has no IPv6")
         assert answer.status == 200
+
+
+async def test_the_dashboard_is_one_page_for_loopback_that_asks_nobody_else() -> None:
+    async with pod(provider("east")) as here:
+        page = await here.admin("/")
+        assert page.status == 200
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert b"LLMRoute" in page.body
+        assert b"http" not in page.body.replace(b"http://www.w3.org/2000/svg", b"")
+        assert "default-src 'none'; connect-src 'self'; script-src 'sha256-" in page.headers["content-security-policy"]
+        assert (await here.admin("/", {"host": "evil.example"})).status == 403
+        assert (await asked(here, "/")).status == 401
