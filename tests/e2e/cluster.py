@@ -28,9 +28,11 @@ class CommandFailed(Exception):
 class Cluster:
     """A cluster as the stories see it."""
 
-    def __init__(self, way: Way, reached: Reached) -> None:
+    def __init__(self, way: Way, reached: Reached, images: Mapping[str, str]) -> None:
         self.way = way
         self.reached = reached
+        self.images = images
+        """The images of this checkout that its nodes hold: sidecar, operator, e2e-app, with what tells builds apart."""
 
     def kubectl(self, *arguments: str, stdin: str = "", seconds: float = 60) -> str:
         """What kubectl prints. Raises CommandFailed."""

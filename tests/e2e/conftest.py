@@ -87,7 +87,7 @@ def cluster() -> Iterator[Cluster]:
         for archive in archives:
             chosen.load(archive)
         with within(reached.network):
-            yield Cluster(chosen, reached)
+            yield Cluster(chosen, reached, {archive.stem.rpartition("-")[0]: archive.stem for archive in archives})
     finally:
         if not kept:
             chosen.down()
@@ -108,7 +108,9 @@ def llmroute(cluster: Cluster) -> Cluster:
 def install(cluster: Cluster, *settings: str) -> None:
     """Installs or upgrades the release. Raises CommandFailed."""
     images = ("images.sidecar.tag=e2e", "images.operator.tag=e2e")
-    values = [word for setting in (*images, *settings) for word in ("--set", setting)]
+    build = cluster.images.get("operator", "")  # another one, under the same tag, is started all the same
+    builds = [f"{workload}.podAnnotations.build={build}" for workload in ("operator", "injector")]
+    values = [word for setting in (*images, *builds, *settings) for word in ("--set", setting)]
     release = ("llmroute", str(CHECKOUT / "charts/llmroute"), "-n", NAMESPACE, "--create-namespace")
     cluster.helm("upgrade", "--install", *release, *values, "--wait", "--timeout", "120s")
 
