@@ -22,8 +22,9 @@ Object = Mapping[str, Any]
 FORMAT = 1
 PLAIN = 256 * 1024
 """Largest payload in bytes that is written as it is, for people to read; a larger one is compressed."""
-LARGEST = 1_000_000
-"""Largest payload in bytes after compression: a ConfigMap holds 1 MiB."""
+LARGEST = 768_000
+"""Largest payload in bytes after compression. A ConfigMap holds 1 MiB; below this it is no more than that on its way
+either, where it travels in base64."""
 LARGEST_INFLATED = 8 * 1024 * 1024
 """Largest payload in bytes before compression."""
 LEVEL = 6
