@@ -42,6 +42,8 @@ class TargetReport(Struct, frozen=True, gc=False):
     credential: Text = "available"
     attempts: Whole = 0
     latency: Latency = Latency()
+    declared_as: Text = msgspec.field(default="", name="declaredAs")
+    """The target's name in the spec: another than its own for an address of `endpoints: each`."""
 
 
 class RouteReport(Struct, frozen=True, gc=False):
@@ -142,6 +144,7 @@ def _small_target(target: TargetReport) -> TargetReport:
         _kept(target.credential),
         target.attempts,
         target.latency,
+        _kept(target.declared_as or target.name),
     )
 
 

@@ -83,19 +83,15 @@ def _views(declared: LLMRoute, target: Target, contacts: Sequence[Contact]) -> I
     for contact in contacts:
         if contact.report is None:
             continue
-        mine = _of(declared, target, contact.report.targets_of(uid))
+        mine = _of(target, contact.report.targets_of(uid))
         if mine:
-            before = _of(declared, target, contact.before.targets_of(uid)) if contact.before is not None else []
+            before = _of(target, contact.before.targets_of(uid)) if contact.before is not None else []
             yield _view(mine, before, contact.age)
 
 
-def _of(declared: LLMRoute, target: Target, reports: Sequence[TargetReport]) -> list[TargetReport]:
+def _of(target: Target, reports: Sequence[TargetReport]) -> list[TargetReport]:
     """The reports about one declared target: with `endpoints: each`, those about its addresses."""
-    each = target.endpoints == "each" or (target.service is not None and target.service.endpoints == "each")
-    if not each:
-        return [report for report in reports if report.name == target.name]
-    others = {other.name for other in declared.spec.targets}
-    return [one for one in reports if one.name.startswith(f"{target.name}-") and one.name not in others]
+    return [report for report in reports if (report.declared_as or report.name) == target.name]
 
 
 def _view(mine: Sequence[TargetReport], before: Sequence[TargetReport], age: float) -> View:
