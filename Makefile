@@ -5,10 +5,10 @@ ROUTE ?= examples/openai.yaml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-llama check format crd images bench clean
+.PHONY: help demo run test test-llama check format crd images bench clean e2e cluster-up cluster-down
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: .venv/demo ## simulated providers, a sidecar and live traffic: watch it route around trouble
 	$(BIN)/python -m examples.demo $(ARGS)
@@ -16,9 +16,18 @@ demo: .venv/demo ## simulated providers, a sidecar and live traffic: watch it ro
 run: .venv/sidecar ## serve ROUTE=my.yaml with your own keys
 	$(BIN)/llmroute serve $(ROUTE) $(ARGS)
 
-test: .venv/dev ## every test (those that need Node.js say so where it is missing)
+test: .venv/dev ## every test (those that need Node.js or a Kubernetes say so where there is no way to it)
 	scripts/node-clients
 	$(BIN)/pytest $(ARGS)
+
+e2e: .venv/dev ## the stories on a real Kubernetes: given, kind, or as root on Linux our own (built first: 15 to 25 minutes)
+	$(BIN)/pytest tests/e2e $(ARGS)
+
+cluster-up: .venv/dev ## a Kubernetes to look around in, by the same ways; CLUSTER=name for several
+	$(BIN)/python -m tests.cluster up
+
+cluster-down: .venv/dev ## its end, without residue
+	$(BIN)/python -m tests.cluster down
 
 test-llama: .venv/dev ## against a real llama.cpp server (builds it first: 4 to 7 minutes)
 	scripts/llama-server

@@ -44,6 +44,9 @@ class Way(Protocol):
     disposable: bool
     """Whether a test may stop the API server: only where the cluster is all ours."""
 
+    def prepare(self) -> None:
+        """Builds what a cluster is made of, where it is missing; says on stderr what takes long."""
+
     def up(self, owner: int | None = None) -> Reached:
         """Brings a cluster up. It does not outlive the process `owner`."""
 
@@ -58,6 +61,9 @@ class Way(Protocol):
 
     def start(self, component: str) -> None:
         """Starts it again."""
+
+    def add(self, addon: str) -> None:
+        """Adds prometheus, keda or kwok. Raises NoWay where only somebody else could."""
 
 
 def way(name: str) -> Way:
@@ -79,6 +85,9 @@ class GivenCluster:
     name = "given"
     disposable = False
 
+    def prepare(self) -> None:
+        """Nothing."""
+
     def up(self, owner: int | None = None) -> Reached:
         """Trusts that it is up."""
         return Reached(Path(os.environ[GIVEN]).resolve())
@@ -94,6 +103,10 @@ class GivenCluster:
         raise NoWay(f"{component} of a cluster that is not ours is not stopped")
 
     start = stop
+
+    def add(self, addon: str) -> None:
+        """Refuses, for the same reason."""
+        raise NoWay(f"{addon} is not added to a cluster that is not ours")
 
 
 class KindCluster:
@@ -114,6 +127,9 @@ class KindCluster:
             return f"no {', '.join(missing)}"
         answer = subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=30)
         return "" if answer.returncode == 0 else "no Docker daemon answers"
+
+    def prepare(self) -> None:
+        """Nothing: kind brings its own image."""
 
     def up(self, owner: int | None = None) -> Reached:
         """Creates it."""
@@ -139,6 +155,10 @@ class KindCluster:
         """Puts its manifest back."""
         self._on_node("mv", f"/root/{component}.yaml", "/etc/kubernetes/manifests/")
 
+    def add(self, addon: str) -> None:
+        """Refuses: it would come from the internet, in whatever version."""
+        raise NoWay(f"{addon} is only built for {OwnNode.name}")
+
     def _on_node(self, *command: str) -> None:
         run("docker", "exec", f"{self._cluster}-control-plane", *command)
 
@@ -162,8 +182,12 @@ class OwnNode:
             return "no Go to build it"
         return "" if shutil.which("apt-get") or shutil.which("containerd") else "needs Debian's packages"
 
+    def prepare(self) -> None:
+        """Builds all programs and images: 15 to 25 minutes on two cores the first time."""
+        run(str(HERE / "prepare"))
+
     def up(self, owner: int | None = None) -> Reached:
-        """Builds what is missing, which takes a while the first time, and starts it unless it runs."""
+        """Starts it unless it runs, and builds what is missing for that."""
         if not self._runs():
             run(str(HERE / "up"), self._cluster, *([str(owner)] if owner else []))
         return Reached(self._state / "admin.kubeconfig", self._state / "bin", self._network())
@@ -188,6 +212,10 @@ class OwnNode:
     def start(self, component: str) -> None:
         """Starts it with the flags that it had."""
         self._component("start", component)
+
+    def add(self, addon: str) -> None:
+        """Builds it where it is missing, and waits until it works."""
+        run(str(HERE / "addon"), self._cluster, addon)
 
     def _network(self) -> Path:
         init = (self._state / "init").read_text().strip()

@@ -3,15 +3,17 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.ways import HERE, NoWay, run, way, within
+from tests.cluster.ways import HERE, NoWay, Way, run, way, within
 from tests.e2e.cluster import CHECKOUT, Cluster, CommandFailed
 from tests.e2e.story import Story
 
 NAMESPACE = "llmroute-system"
+PROMETHEUS = "http://prometheus.monitoring.svc.cluster.local:9090"
 OURS = "LLMROUTE_E2E_CLUSTER"
 """Names a cluster that stays up after the tests, for those who write them; the first run brings it up."""
 
@@ -24,8 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What disturbs the cluster runs last."""
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+    """The stories come after all other tests, since the cluster keeps the machine busy; what disturbs it, last."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: (here in item.path.parents, item.get_closest_marker("last") is not None))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -71,7 +74,7 @@ def report() -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """A cluster with our images on its nodes, by the first way that fits."""
     kept = os.environ.get(OURS)
     try:
@@ -81,9 +84,12 @@ def cluster() -> Iterator[Cluster]:
     except NoWay as reason:
         _skipped.append(str(reason))
         pytest.skip(str(reason))
-    archives = [] if chosen.name == "given" else project_images("docker" if chosen.name == "kind" else "buildah")
     try:
-        reached = chosen.up(None if kept else os.getpid())
+        with seen(pytestconfig):
+            if not kept:  # who keeps a cluster waits only for what the chosen stories need
+                chosen.prepare()
+            archives = project_images(chosen)
+            reached = chosen.up(None if kept else os.getpid())
         for archive in archives:
             chosen.load(archive)
         with within(reached.network):
@@ -93,8 +99,19 @@ def cluster() -> Iterator[Cluster]:
             chosen.down()
 
 
-def project_images(builder: str) -> list[Path]:
+@contextmanager
+def seen(config: pytest.Config) -> Iterator[None]:
+    """What takes minutes the first time says so while it does."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        yield
+
+
+def project_images(chosen: Way) -> list[Path]:
     """The archives of our images, built from this checkout where something changed."""
+    if chosen.name == "given":
+        return []
+    builder = "docker" if chosen.name == "kind" else "buildah"
     return [Path(line) for line in run(str(HERE / "project-images"), builder).splitlines()]
 
 
@@ -113,6 +130,31 @@ def install(cluster: Cluster, *settings: str) -> None:
     values = [word for setting in (*images, *builds, *settings) for word in ("--set", setting)]
     release = ("llmroute", str(CHECKOUT / "charts/llmroute"), "-n", NAMESPACE, "--create-namespace")
     cluster.helm("upgrade", "--install", *release, *values, "--wait", "--timeout", "120s")
+
+
+@pytest.fixture(scope="session")
+def autoscaling(llmroute: Cluster) -> Cluster:
+    """The cluster with Prometheus, which scrapes every sidecar each second, and KEDA; the operator knows of both."""
+    add(llmroute, "prometheus")
+    add(llmroute, "keda")
+    install(llmroute, f"autoscaling.prometheusAddress={PROMETHEUS}")
+    return llmroute
+
+
+@pytest.fixture(scope="session")
+def fake_nodes(llmroute: Cluster) -> Cluster:
+    """The cluster with kwok: nodes annotated `kwok.x-k8s.io/node: fake`, and their pods, are played and run nothing."""
+    add(llmroute, "kwok")
+    return llmroute
+
+
+def add(cluster: Cluster, addon: str) -> None:
+    """Adds a part that only some stories need, or skips them with the reason."""
+    try:
+        cluster.way.add(addon)
+    except NoWay as reason:
+        _skipped.append(str(reason))
+        pytest.skip(str(reason))
 
 
 @pytest.fixture
