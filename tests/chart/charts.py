@@ -86,8 +86,7 @@ class Helm:
             file = self._folder / "values.json"
             file.write_text(json.dumps(values))
             command += ["--values", str(file)]
-        homes = {f"HELM_{name}_HOME": str(self._folder / name) for name in ("CACHE", "CONFIG", "DATA")}
-        done = subprocess.run(command, env={**homes, "HOME": str(self._folder)}, capture_output=True, text=True)
+        done = subprocess.run(command, env={"HOME": str(self._folder)}, capture_output=True, text=True)
         if done.returncode:
             raise Refused(done.stderr)
         return done.stdout

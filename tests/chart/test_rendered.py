@@ -51,6 +51,10 @@ def test_the_chart_installs_the_images_of_the_package() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
 
     assert chart["appVersion"] == chart["version"] == llmroute.__version__
+    readme = (CHART.parents[1] / "README.md").read_text()
+    assert (
+        f"load docker-image llmroute/sidecar:{llmroute.__version__} llmroute/operator:{llmroute.__version__}" in readme
+    )
 
 
 def test_the_resource_comes_among_the_templates_and_stays(helm: Helm) -> None:
