@@ -1,6 +1,7 @@
 """The admin port: metrics, probes and status. Liveness looks at nothing but the loop itself; readiness asks whether a
 configuration is in force, never whether a provider is well."""
 
+import asyncio
 import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ from llmroute.telemetry import Telemetry
 
 STATUS_WINDOW = 300.0
 """Seconds that the latencies in /status look back."""
+MOST_CONNECTIONS = 64
+"""In a pod the whole cluster can reach the port: who holds connections open pushes out his own, the oldest, first."""
 AT_ONCE = 0.01
 """Seconds that a page may still take when all is over; aiohttp takes 0 for no limit."""
 
@@ -171,10 +174,21 @@ async def serve_admin(admin: Admin, host: str, port: int) -> AsyncIterator[int]:
     """Serve the admin port; gives the port, chosen if 0 was asked. Raises ConfigError if it cannot be had."""
     runner = web.AppRunner(admin.app(), access_log=None, shutdown_timeout=AT_ONCE)
     await runner.setup()
+    server, listeners = runner.server, list[asyncio.Server]()
+    assert server is not None  # it is there after setup
+
+    def connection() -> asyncio.BaseProtocol:
+        open_ones = server.connections
+        for oldest in open_ones[: len(open_ones) + 1 - MOST_CONNECTIONS]:
+            oldest.force_close()
+        return server()
+
     try:
         sockets = addresses(host, port)
         for listener in sockets:
-            await web.SockSite(runner, listener).start()
+            listeners.append(await asyncio.get_running_loop().create_server(connection, sock=listener))
         yield sockets[0].getsockname()[1]
     finally:
+        for each in listeners:
+            each.close()
         await runner.cleanup()

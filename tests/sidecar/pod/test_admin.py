@@ -2,11 +2,14 @@
 
 import socket
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 
 import pytest
-from tests.app import Answer
+from tests.app import Answer, connected
 from tests.sidecar.pod.world import InPod, Volume, mounted, pod
 from tests.world import provider
+
+from llmroute.admin import MOST_CONNECTIONS
 
 
 def from_afar() -> str:
@@ -85,3 +88,15 @@ async def test_the_dashboard_is_one_page_for_loopback_that_asks_nobody_else() ->
         assert "default-src 'none'; connect-src 'self'; script-src 'sha256-" in page.headers["content-security-policy"]
         assert (await here.admin("/", {"host": "evil.example"})).status == 403
         assert (await asked(here, "/")).status == 401
+
+
+async def test_idle_connections_do_not_pile_up_nor_keep_anybody_out() -> None:
+    async with pod(provider("east")) as here, AsyncExitStack() as stack:
+        idle = [await stack.enter_async_context(connected(here.sidecar.admin_port)) for _ in range(MOST_CONNECTIONS)]
+        assert (await here.admin("/readyz")).status == 200
+        more = [await stack.enter_async_context(connected(here.sidecar.admin_port)) for _ in range(MOST_CONNECTIONS)]
+        for one in idle:
+            assert await one.closed()
+        assert (await here.admin("/readyz")).status == 200
+        more[-1].ask("/livez")
+        assert (await more[-1].answer()).status == 200
