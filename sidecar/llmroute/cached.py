@@ -78,8 +78,9 @@ class CachedVisit:
         try:
             body = _as_wanted(entry, self._wanted)
         except ValueError:
-            return await self._fetch()
-        return await self._visit.from_cache(entry, body, how)
+            await self._fetch()
+        else:
+            self._visit.from_cache(entry, body, how)
 
     def _take_the_lead(self, seat: Seat) -> None:
         """Fetch for all who wait. If our app hangs up while others wait, the work goes on until the last one leaves."""

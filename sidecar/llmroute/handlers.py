@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from itertools import count
 from random import Random
 from time import monotonic, time  # noqa: TID251 - OpenAI answers say in wall time when they were made
+from typing import Any
 
 import msgspec
 
@@ -63,7 +64,7 @@ class Proxy:
         self.telemetry.request_ended(RequestEnded(id=name, at=monotonic(), total=seconds, status=status, error=code))
         return name
 
-    def handle(self, arrival: Arrival) -> Awaitable[None]:
+    def handle(self, arrival: Arrival) -> Coroutine[Any, Any, None]:
         """The server's entry: one Visit per request."""
         return Visit(self, arrival).answer()
 
@@ -117,14 +118,18 @@ class Visit:
         """Every way out of a request passes here, so that it is counted once and gives its bytes back."""
         try:
             try:
-                await self._dispatch()
+                work = self._dispatch()
+                if work is not None:
+                    await work
             except RequestError as error:
-                await self._refuse(error)
+                self._refuse(error)
             except (ConnectionError, asyncio.CancelledError):
                 raise
             except Exception:
                 log.exception("request %s failed in the sidecar itself", self._id)
-                await self._refuse(Internal(OWN_ERROR))
+                self._refuse(Internal(OWN_ERROR))
+            if self.arrival.held_up:
+                await self.arrival.drained()
         except BaseException:
             self._status = HUNG_UP
             raise
@@ -132,7 +137,8 @@ class Visit:
             self.share.give_all()
             self._proxy.telemetry.request_ended(self._ended())
 
-    def _dispatch(self) -> Awaitable[None]:
+    def _dispatch(self) -> Coroutine[Any, Any, None] | None:
+        """What is to be awaited; None if the answer is written."""
         arrival, proxy = self.arrival, self._proxy
         opening = arrival.opening
         path = opening.path
@@ -148,7 +154,8 @@ class Visit:
         if head.speaks_anthropic:
             self._dialect = _ANTHROPIC
         if path == MODELS or path.startswith(MODELS + "/"):
-            return self._models(path)
+            self._models(path)
+            return None
         if path.startswith("/v1/"):
             return self._pass_through()
         raise NotFound(f"unknown path {path[:200]!r}; the API is below /v1/")
@@ -181,10 +188,10 @@ class Visit:
             dialect_headers=head.dialect,
         )
         if wishes.dry_run:
-            return await self._explain(wanted, route)
+            return self._explain(wanted, route)
         if operation is _COUNT_TOKENS and not route.speaks(_ANTHROPIC):
             estimate = dialects.estimate_input_tokens(wanted)
-            return await self._send(200, JSON, line(b"x-llmroute-estimate", b"true"), estimate)
+            return self._send(200, JSON, line(b"x-llmroute-estimate", b"true"), estimate)
         if route.cache is not None and not peek.stateful and operation is not _COUNT_TOKENS:
             return await CachedVisit(self, wanted, route, route.cache).answer()
         return await self.from_target(wanted, route)
@@ -198,7 +205,7 @@ class Visit:
         except Rejected as error:
             if not attempts.is_apps_own(error):
                 raise
-            return await self._hand_back(error, attempts.committed)
+            return self._hand_back(error, attempts.committed)
         exchange = attempts.committed
         made = dialects.answer_id(wanted, first)
         if made is not None:
@@ -207,7 +214,7 @@ class Visit:
         if exchange.complete and not wanted.stream:
             if audience is not None:
                 audience.take(first)
-            return await self._send(200, JSON, headers, first)
+            return self._send(200, JSON, headers, first)
         content_type = EVENT_STREAM if wanted.stream else JSON
         return await Relay(self.arrival, exchange, audience).run(content_type, headers, first)
 
@@ -229,7 +236,7 @@ class Visit:
             )
         )
 
-    async def from_cache(self, entry: Entry, body: bytes, how: str) -> None:
+    def from_cache(self, entry: Entry, body: bytes, how: str) -> None:
         """Serve a kept answer; `body` is what the app gets of it."""
         wanted = self._wanted
         assert wanted is not None
@@ -237,23 +244,23 @@ class Visit:
         self._saved = entry.usage.input + entry.usage.output if entry.usage is not None else 0
         self._overhead = max(0.0, monotonic() - self._arrived - self._upload)
         headers = identified(self._id, self._dialect) + routed(entry.target, "cache") + measured(self._overhead, how)
-        return await self._send(200, EVENT_STREAM if wanted.stream else JSON, headers, body)
+        return self._send(200, EVENT_STREAM if wanted.stream else JSON, headers, body)
 
-    async def _hand_back(self, error: Rejected, exchange: Exchange) -> None:
+    def _hand_back(self, error: Rejected, exchange: Exchange) -> None:
         """The target's verdict on the app's own request: unchanged, or in the app's dialect."""
         body = dialects.translate_error(self._dialect, exchange.target.profile, error.upstream_status, error.body)
         headers = self._headers(exchange) + b"x-should-retry: false\r\n"
-        return await self._send(error.upstream_status or 400, JSON, headers, body)
+        return self._send(error.upstream_status or 400, JSON, headers, body)
 
-    async def _explain(self, wanted: InferenceRequest, route: LiveRoute) -> None:
+    def _explain(self, wanted: InferenceRequest, route: LiveRoute) -> None:
         """`x-llmroute-dry-run`: the decision in full, and nothing sent to a target."""
         proxy = self._proxy
         ask, now = route.ask_in_full(wanted), monotonic()
         decision = choose(route.candidates, ask, now, proxy.rng)
         explained = msgspec.structs.replace(decision, considered=explain(route.candidates, ask, now))
-        return await self._send(200, JSON, line(b"x-request-id", self._id.encode()), msgspec.json.encode(explained))
+        return self._send(200, JSON, line(b"x-request-id", self._id.encode()), msgspec.json.encode(explained))
 
-    async def _models(self, path: str) -> None:
+    def _models(self, path: str) -> None:
         method = self.arrival.opening.method
         if method not in ("GET", "HEAD"):
             raise MethodNotAllowed(f"{path} takes GET, not {method}")
@@ -264,7 +271,7 @@ class Visit:
             name = path[len(MODELS) + 1 :]
             runtime.route_for(name)
             body = dialects.model_entry(self._dialect, name)
-        return await self._send(200, JSON, b"", body)
+        return self._send(200, JSON, b"", body)
 
     async def _pass_through(self) -> None:
         """Other paths of the API: streamed unmodified to one target, without retry, cache or learning."""
@@ -273,11 +280,11 @@ class Visit:
         self._route, target = passthrough.choose_target(runtime, self._dialect, path, self._head.wishes)
         self._status = await passthrough.relay(self.arrival, self._head, target, self._route, self._proxy.settings)
 
-    def _send(self, status: int, content_type: bytes, headers: bytes, body: bytes) -> Awaitable[None]:
+    def _send(self, status: int, content_type: bytes, headers: bytes, body: bytes) -> None:
         self._status = status
-        return send_whole(self.arrival, status, content_type, headers, body)
+        send_whole(self.arrival, status, content_type, headers, body)
 
-    async def _refuse(self, error: RequestError) -> None:
+    def _refuse(self, error: RequestError) -> None:
         """An error made by us: marked as such, in the caller's dialect, and not to be retried by the SDK, because
         what could be retried has been. An answer that has begun is cut instead: the connection closes without its
         last chunk."""
@@ -302,7 +309,7 @@ class Visit:
         if not arrival.complete:  # the rest of its body is not read
             arrival.stays = False
         lines = identified(self._id, self._dialect) + headers.encode()
-        await send_whole(arrival, status, JSON, lines, body)
+        send_whole(arrival, status, JSON, lines, body)
 
     def _ended(self) -> RequestEnded:
         """For telemetry."""

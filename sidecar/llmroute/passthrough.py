@@ -101,7 +101,7 @@ def _path(arrival: Arrival) -> str:
 async def _relay_answer(arrival: Arrival, response: Response, target: LiveTarget, silence: float) -> None:
     content_type = response.header(b"content-type") or b"application/octet-stream"
     if arrival.opening.method == "HEAD" or response.status in (204, 304):
-        await send_bodiless(arrival, response.status, content_type, upstream_lines(response.headers))
+        send_bodiless(arrival, response.status, content_type, upstream_lines(response.headers))
         return
     pipe = Pipe(arrival)
     pipe.begin(response.status, content_type, upstream_lines(response.headers))

@@ -31,21 +31,21 @@ def _head(arrival: Arrival, status: int, headers: bytes) -> bytes:
     return start + headers
 
 
-async def send_whole(arrival: Arrival, status: int, content_type: bytes, headers: bytes, body: bytes) -> None:
-    """A complete answer in one write. `headers` are whole lines."""
+def send_whole(arrival: Arrival, status: int, content_type: bytes, headers: bytes, body: bytes) -> None:
+    """A complete answer in one write. `headers` are whole lines. Raises ConnectionError."""
     head = _head(arrival, status, headers)
     length = len(body)
     if arrival.opening.method == "HEAD":
         body = b""
-    if arrival.write(b"%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (head, content_type, length, body)):
-        await arrival.drained()
+    arrival.write(b"%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (head, content_type, length, body))
 
 
-async def send_bodiless(arrival: Arrival, status: int, content_type: bytes, headers: bytes) -> None:
-    """An answer that has no body by its nature, to HEAD or with 204: any framing would be taken for the next answer."""
-    head = _head(arrival, status, headers)
-    if arrival.write(b"%bcontent-type: %b\r\n\r\n" % (head, content_type)):
-        await arrival.drained()
+def send_bodiless(arrival: Arrival, status: int, content_type: bytes, headers: bytes) -> None:
+    """An answer that has no body by its nature, to HEAD or with 204: any framing would be taken for the next answer.
+
+    Raises ConnectionError.
+    """
+    arrival.write(b"%bcontent-type: %b\r\n\r\n" % (_head(arrival, status, headers), content_type))
 
 
 class Pipe:

@@ -23,13 +23,18 @@ class _Flight:
         """Somebody waits for the work: its end without an answer must not be missed."""
         if self.work is not None and not self.watched:
             self.watched = True
-            self.work.add_done_callback(lambda _: self.land(None))
+            self.work.add_done_callback(self._ended)
+
+    def _ended(self, _: object) -> None:
+        self.land(None)
 
     def land(self, entry: Entry | None) -> None:
         if self.done:
             return
         self.done = True
         self.entry = entry
+        if self.watched and self.work is not None:
+            self.work.remove_done_callback(self._ended)  # it may go on with something else
         del self.under_way[self.key]
         for seat in self.seats:
             if seat.waiter is not None and not seat.waiter.done():

@@ -62,6 +62,11 @@ class Arrival:
         connection.transport.write(out)
         return connection.full
 
+    @property
+    def held_up(self) -> bool:
+        """The app's connection can take no more for now: await `drained`."""
+        return self._connection.full
+
     async def drained(self) -> None:
         """Until the connection can take more. Raises ConnectionError."""
         await self._connection.drained()
@@ -86,6 +91,7 @@ class Connection(asyncio.Protocol):
         "_server",
         "_task",
         "_timer",
+        "_turn",
         "_waiter",
         "full",
         "lost",
@@ -94,6 +100,7 @@ class Connection(asyncio.Protocol):
     )
 
     transport: asyncio.Transport
+    _task: asyncio.Task[None]
 
     def __init__(self, server: "AppServer") -> None:
         self._server = server
@@ -101,7 +108,7 @@ class Connection(asyncio.Protocol):
         self._known: Opening | None = None
         self._reading: Reading | None = None
         self._arrival: Arrival | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._turn: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._held = b""
@@ -119,6 +126,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
         self.transport = cast(asyncio.Transport, transport)
+        self._task = self._loop.create_task(self._work())
         self._server.opened(self)
 
     def data_received(self, received: bytes) -> None:
@@ -148,6 +156,7 @@ class Connection(asyncio.Protocol):
         self._wake()
         arrival = self._arrival
         if arrival is None:
+            self._task.cancel()
             self._server.closed(self)
             return
         if arrival.body is not None:
@@ -212,7 +221,9 @@ class Connection(asyncio.Protocol):
             arrival = self._arrival = Arrival(self, opening, b"", Body(self, opening, length))
             self._receive(behind)
         self._arrival = arrival
-        self._task = self._loop.create_task(self._serve(arrival))
+        turn = self._turn
+        if turn is not None and not turn.done():
+            turn.set_result(None)
 
     def _late(self) -> None:
         self._timer = None
@@ -226,6 +237,18 @@ class Connection(asyncio.Protocol):
         self._close(linger=True)
 
     # --- answering --------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        """One task for all requests of the connection: a task for each would cost more than all else that is done
+        here for a small one."""
+        while True:
+            if self._arrival is not None:
+                await self._serve(self._arrival)
+            elif self._dropping or self.lost:
+                return
+            else:
+                self._turn = self._loop.create_future()
+                await self._turn
 
     async def _serve(self, arrival: Arrival) -> None:
         try:
@@ -245,7 +268,7 @@ class Connection(asyncio.Protocol):
 
     def _served(self, arrival: Arrival) -> None:
         """The answer is written: on to the next request, or to the end."""
-        self._arrival = self._task = None
+        self._arrival = None
         if self.lost:
             self._server.closed(self)
         elif arrival.stays and arrival.complete and not self._server.draining:
@@ -299,14 +322,13 @@ class Connection(asyncio.Protocol):
         """End whatever is still under way."""
         if not self.lost:
             self.transport.abort()
-        if self._task is not None:
-            self._loop.call_soon(self._task.cancel)
+        self._loop.call_soon(self._task.cancel)
 
     def _hung_up(self) -> None:
-        arrival, task = self._arrival, self._task
+        arrival = self._arrival
         self.transport.close()
-        if arrival is not None and task is not None and not (arrival.goes_on is not None and arrival.goes_on()):
-            task.cancel()
+        if arrival is not None and not (arrival.goes_on is not None and arrival.goes_on()):
+            self._task.cancel()
 
     def _close(self, *, linger: bool) -> None:
         self._dropping = True

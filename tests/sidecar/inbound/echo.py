@@ -53,7 +53,7 @@ async def says(arrival: Arrival) -> None:
     body = await body_of(arrival)
     said: dict[str, Any] = {"method": opening.method, "path": opening.path, "target": opening.target}
     said |= {"lines": len(opening.lines), "body": body.decode("latin-1")}
-    await send_whole(arrival, 200, JSON, b"", json.dumps(said).encode())
+    send_whole(arrival, 200, JSON, b"", json.dumps(said).encode())
 
 
 @asynccontextmanager

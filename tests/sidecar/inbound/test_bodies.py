@@ -52,7 +52,7 @@ async def refuses(arrival: Arrival) -> None:
     try:
         await says(arrival)
     except BadRequest as error:
-        await send_whole(arrival, 400, JSON, b"", str(error).encode())
+        send_whole(arrival, 400, JSON, b"", str(error).encode())
 
 
 @pytest.mark.parametrize("raw", BROKEN.values(), ids=BROKEN)
@@ -92,7 +92,7 @@ async def test_a_compressed_body_is_inflated_by_pieces(monkeypatch: pytest.Monke
         assert arrival.body is not None
         while piece := await arrival.body.read():
             sizes.append(len(piece))
-        await send_whole(arrival, 200, JSON, b"", b"")
+        send_whole(arrival, 200, JSON, b"", b"")
 
     packed = gzip.compress(b"x" * 100_000)
     async with echo(reads) as here, here.app() as app:
@@ -114,7 +114,7 @@ async def test_an_app_that_sends_more_than_is_read_is_held_up() -> None:
 
     async def waits(arrival: Arrival) -> None:
         await goes_on.wait()
-        await send_whole(arrival, 200, JSON, b"", b"%d" % len(await body_of(arrival)))
+        send_whole(arrival, 200, JSON, b"", b"%d" % len(await body_of(arrival)))
 
     size = 30_000_000
     async with echo(waits) as here, here.app() as app:
@@ -152,7 +152,7 @@ async def test_an_answer_before_the_end_of_the_body_reaches_an_app_that_goes_on_
 
     async def refuses_at_once(arrival: Arrival) -> None:
         arrival.stays = False
-        await send_whole(arrival, 413, JSON, b"", b"too much")
+        send_whole(arrival, 413, JSON, b"", b"too much")
 
     async with echo(refuses_at_once) as here, here.app() as app:
         app.send(start("content-length: 999999"))

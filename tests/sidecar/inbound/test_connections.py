@@ -230,7 +230,7 @@ async def test_to_drain_closes_what_is_idle_and_waits_for_the_rest() -> None:
 
     async def waits(arrival: Arrival) -> None:
         await goes_on.wait()
-        await send_whole(arrival, 200, JSON, b"", b"1")
+        send_whole(arrival, 200, JSON, b"", b"1")
 
     async with echo(waits) as here, here.app() as idle, here.app() as busy:
         busy.send(post())
