@@ -9,8 +9,6 @@ ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-# Wheels carry the time of this, and so does every file of the images: the same sources give the same bytes.
-ARG SOURCE_DATE_EPOCH=0
 WORKDIR /src
 
 FROM build AS wheel

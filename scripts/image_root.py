@@ -3,8 +3,8 @@
 `python` copies the interpreter that runs this, the standard library without its tests and what only people at a prompt
 use, every shared library that they load, and the certificate authorities. `sidecar` and `operator` copy the environment
 in /opt/llmroute, into which they install the package first. Whatever is copied is compiled to bytecode that is never
-checked against its source (the root is read-only), and carries the time SOURCE_DATE_EPOCH, so that the same sources
-give the same bytes. Any glibc-based image serves; what comes from Debian packages stays visible to scanners in
+checked against its source (the root is read-only), and carries one time, so that the same content is the same layer in
+every build and release. Any glibc-based image serves; what comes from Debian packages stays visible to scanners in
 /var/lib/dpkg/status.d, as in distroless images.
 """
 
@@ -50,7 +50,7 @@ def main() -> None:
         copy_tree(APPLICATION, root)
         copy_libraries(root, APPLICATION)
     compile_bytecode(root)
-    set_times(root, int(os.environ.get("SOURCE_DATE_EPOCH", "0")))
+    set_times(root)
 
 
 def copy_python(root: Path) -> None:
@@ -166,10 +166,10 @@ def compile_bytecode(root: Path) -> None:
         raise SystemExit("a module could not be compiled")
 
 
-def set_times(root: Path, seconds: int) -> None:
+def set_times(root: Path) -> None:
     """Give everything below `root` one time."""
     for path in (root, *root.rglob("*")):
-        os.utime(path, (seconds, seconds), follow_symlinks=False)
+        os.utime(path, (0, 0), follow_symlinks=False)
 
 
 if __name__ == "__main__":
