@@ -1,12 +1,14 @@
 """A real API server for the tests of what talks to one; started once, at the first test that asks for it."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from tests.operator.apiserver import ApiServer, CannotBeHad, crd, running
 
 from llmroute_operator.cluster import Call, Cluster
-from tests.operator.apiserver import ApiServer, CannotBeHad, crd, running
+from llmroute_operator.errors import NotFound
 
 _numbers = itertools.count(1)
 
@@ -28,15 +30,12 @@ async def cluster(api_server: ApiServer) -> AsyncIterator[Cluster]:
         known = await opened.call(Call(verb="GET", path=path))
         if not known["items"]:
             await opened.call(Call(verb="POST", path=path, body=crd()))
-            await _served(opened)
+            await served(opened)
         yield opened
 
 
-async def _served(cluster: Cluster) -> None:
-    import asyncio
-
-    from llmroute_operator.errors import NotFound
-
+async def served(cluster: Cluster) -> None:
+    """Return when the API server knows LLMRoutes, which is a moment after it was told of them."""
     while True:
         try:
             await cluster.objects("llmroutes", None)

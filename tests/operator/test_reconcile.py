@@ -16,6 +16,7 @@ from llmroute_operator.errors import ClusterError
 from llmroute_operator.metrics import Metrics
 from llmroute_operator.nudge import Nudge
 from llmroute_operator.reconcile import Reconciler
+from llmroute_operator.render import entries_of
 from llmroute_operator.seen import Seen
 from llmroute_operator.settings import Settings
 from llmroute_operator.sidecars import Sidecars
@@ -209,28 +210,22 @@ async def test_a_service_as_target_is_a_url_and_its_absence_is_told(shop: Shop, 
     assert await shop.condition("ResolvedRefs") == ("True", "ResolvedRefs")
 
 
-async def test_a_route_without_room_is_told_and_the_others_are_served(shop: Shop, operator: Reconciler) -> None:
-    import random
-
-    def bulky(seed: int) -> list[dict[str, Any]]:
-        noise = random.Random(seed)
-        return [
-            {**TARGET, "name": f"t{number}", "labels": {f"l{i}": noise.randbytes(31).hex() for i in range(16)}}
-            for number in range(200)
-        ]
-
-    for number in range(8):
-        await shop.route(f"bulky-{number:02}", targets=bulky(number))
+async def test_a_route_without_room_is_told_and_the_others_are_served(
+    shop: Shop, operator: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmroute_operator.render.PLAIN", 100)
+    monkeypatch.setattr("llmroute_operator.render.LARGEST", 1200)
+    await shop.route("small")
     await asyncio.sleep(1.1)
-    await shop.route("last", targets=bulky(99))
+    await shop.route(
+        "large", targets=[{**TARGET, "name": f"t-{number}", "model": f"m-{number**9}"} for number in range(99)]
+    )
     await operator.look(shop.name, fresh=True)
-    found = await shop.cluster.objects("llmroutes", shop.name)
-    reasons = {
-        one["metadata"]["name"]: next(c["reason"] for c in one["status"]["conditions"] if c["type"] == "Programmed")
-        for one in found
-    }
-    full = [name for name, reason in reasons.items() if reason == "ConfigTooLarge"]
-    assert "last" in full and "bulky-00" not in full
+    assert await shop.condition("Programmed", "large") == ("False", "ConfigTooLarge")
+    assert await shop.condition("Accepted", "large") == ("True", "Accepted")
+    assert await shop.condition("Programmed", "small") == ("False", "NoSidecars")
+    found = await shop.cluster.read("configmaps", shop.name, names.CONFIG)
+    assert [one["metadata"]["name"] for one in entries_of(found).values()] == ["small"]
 
 
 async def test_pods_are_nudged_with_revision_and_region(shop: Shop, operator: Reconciler) -> None:
