@@ -1,11 +1,10 @@
 """What a namespace's sidecars should run, decided from what is there. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from llmroute_operator.render import Object, Rendered, entries_of, render, route_entry
-from llmroute_operator.snapshot import Snapshot
 from llmroute_operator.verdicts import Aspect, Serves, Verdict, verdicts
 
 
@@ -24,17 +23,21 @@ class Plan(msgspec.Struct, frozen=True):
         return any(not verdict.refs.ok for verdict in self.verdicts.values())
 
 
-def plan(snapshot: Snapshot, remembered: Mapping[str, Object], domain: str) -> Plan:
-    """Decide. `remembered`: the entries in force, by uid, if the ConfigMap is lost or spoilt."""
-    before = entries_of(snapshot.config) or remembered
-    found = verdicts(snapshot.routes, before, snapshot.services)
+def plan(
+    routes: Sequence[Object],
+    services: Mapping[str, Object],
+    config: Object | None,
+    remembered: Mapping[str, Object],
+    domain: str,
+) -> Plan:
+    """Decide. `config`: the ConfigMap in force; `remembered`: its entries, by uid, for when it is lost or spoilt."""
+    before = entries_of(config) or remembered
+    found = verdicts(routes, before, services)
     entries: list[Object] = []
-    for body in sorted(
-        snapshot.routes, key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"])
-    ):
+    for body in sorted(routes, key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"])):
         uid = body["metadata"]["uid"]
         if found[uid].serves is Serves.DECLARED:
-            entries.append(route_entry(body, snapshot.services, domain))
+            entries.append(route_entry(body, services, domain))
         elif found[uid].serves is Serves.BEFORE:
             entries.append(before[uid])
     rendered = render(entries)

@@ -8,8 +8,9 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -88,8 +89,7 @@ class Reconciler:
             space.snapshot = await read(self._cluster, name, now)
             read_anew = True
             remembered = space.plan.entries if space.plan else {}
-            # In a thread: a full namespace takes a second to compress, and the Lease must be renewed meanwhile.
-            space.plan = await asyncio.to_thread(plan, space.snapshot, remembered, self._settings.cluster_domain)
+            space.plan = await self._plan(space.snapshot, remembered)
         snapshot = space.snapshot
         assert space.plan is not None
         if not snapshot.concerns_us:
@@ -126,6 +126,11 @@ class Reconciler:
     def __contains__(self, namespace: str) -> bool:
         """Whether there is anything of ours in the namespace, as far as is known."""
         return namespace in self._namespaces
+
+    async def _plan(self, snapshot: Snapshot, remembered: Mapping[str, Mapping[str, Any]]) -> Plan:
+        """In a thread: a full namespace takes a second to compress, and the Lease must be renewed meanwhile."""
+        domain = self._settings.cluster_domain
+        return await asyncio.to_thread(plan, snapshot.routes, snapshot.services, snapshot.config, remembered, domain)
 
     def _forget(self, name: str) -> None:
         self._namespaces.pop(name, None)

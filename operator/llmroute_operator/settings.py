@@ -1,7 +1,6 @@
 """Facts of the operator's process that are fixed at start, from environment variables that begin with LLMROUTE_."""
 
 import os
-import socket
 from collections.abc import Mapping
 
 import msgspec
@@ -50,7 +49,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         namespaces=tuple(sorted({one.strip() for one in text("NAMESPACES").split(",") if one.strip()})),
         own_namespace=text("OWN_NAMESPACE", "llmroute"),
-        identity=environment.get("POD_NAME", "") or f"{socket.gethostname()}-{os.getpid()}",
+        identity=environment.get("POD_NAME", "") or f"{environment.get('HOSTNAME', 'operator')}-{os.getpid()}",
         cluster_domain=text("CLUSTER_DOMAIN", "cluster.local"),
         prometheus_address=text("PROMETHEUS_ADDRESS"),
         nudge=_switch("NUDGE", text("NUDGE", "true")),
