@@ -181,7 +181,9 @@ SPECS = st.fixed_dictionaries(
         "constraints": optional(maxTTFT=DURATIONS, maxLatency=st.none() | DURATIONS),
         "failover": optional(timeouts=optional(connect=DURATIONS, total=DURATIONS)),
         "cache": st.none() | optional(ttl=DURATIONS),
-        "workloads": optional(matchLabels=st.none() | st.just({"app": "shop"}), matchExpressions=st.lists(EXPRESSIONS)),
+        "workloads": optional(
+            matchLabels=st.none() | st.just({"app": "shop"}), matchExpressions=st.lists(EXPRESSIONS, max_size=3)
+        ),
         "autoscaling": st.none()
         | st.fixed_dictionaries(
             {"targetRef": st.just({"name": "shop"}), "maxReplicas": st.integers(1, 3)},
