@@ -180,7 +180,12 @@ class OwnNode:
             return "needs root on Linux"
         if not shutil.which("go"):
             return "no Go to build it"
-        return "" if shutil.which("apt-get") or shutil.which("containerd") else "needs Debian's packages"
+        if not (shutil.which("apt-get") or shutil.which("containerd")):
+            return "needs Debian's packages"
+        tried = subprocess.run(
+            ["unshare", "--net", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False
+        )
+        return "" if tried.returncode == 0 else "may not make namespaces"
 
     def prepare(self) -> None:
         """Builds all programs and images: 15 to 25 minutes on two cores the first time."""
