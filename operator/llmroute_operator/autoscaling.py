@@ -118,7 +118,7 @@ def _impossible(scalers: Scalers, rules: Rules) -> Aspect | None:
             False,
             "NoKEDA",
             "KEDA is not installed: there is no kind ScaledObject. Install KEDA, or write a HorizontalPodAutoscaler of "
-            "your own (docs/operating.md has one).",
+            "your own (examples/kubernetes/plain-hpa.yaml).",
         )
     if not rules.prometheus:
         return Aspect(

@@ -1,16 +1,20 @@
 """How far a route has come: its sidecars, and the conditions that depend on what they say. Pure."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 
 from llmroute.workloads import LabelSelector
+from llmroute_operator import names
 from llmroute_operator.measures import printable
 from llmroute_operator.pods import Pod
 from llmroute_operator.polling import SILENT
-from llmroute_operator.reports import Contact
+from llmroute_operator.reports import Contact, Report
 from llmroute_operator.targets import missing_keys
 from llmroute_operator.verdicts import Aspect, Serves, Verdict
+
+Object = Mapping[str, Any]
 
 TOLD = 3
 """Pods that a message names."""
@@ -45,14 +49,14 @@ class Delivery(Struct, frozen=True):
 
 
 def delivery(
-    uid: str,
-    generation: int,
+    metadata: Object,
     workloads: LabelSelector,
     pods: Sequence[Pod],
     contacts: Mapping[str, Contact],
     namespace_labels: Mapping[str, str],
 ) -> Delivery:
-    """Sorts the namespace's pods."""
+    """Sorts the namespace's pods. `metadata`: the route's."""
+    uid, generation = metadata["uid"], metadata.get("generation") or 0
     current: list[Pod] = []
     stale: list[Pod] = []
     silent: list[Pod] = []
@@ -75,10 +79,18 @@ def delivery(
             pending.append(pod)
         else:
             stale.append(pod)
-            if report.rejected is not None:
-                rejections.append(report.rejected.error)
+            rejections += _rejections(report, f"{metadata['namespace']}/{metadata['name']}")
     missing = [pod for pod in mine if pod.misses_sidecar(namespace_labels)]
     return Delivery(current, stale, silent, pending, missing, heard, rejections)
+
+
+def _rejections(report: Report, key: str) -> list[str]:
+    """Why a sidecar could not use a route: its own line, or what is wrong with the whole configuration. Sidecars write
+    a line for each route that they cannot read."""
+    lines = report.rejected.error.split("\n") if report.rejected is not None else []
+    mine = [line for line in lines if line.startswith(f"{names.KIND} {key}: ")]
+    of_others = any(line.startswith(f"{names.KIND} ") for line in lines)
+    return mine[:1] or ([] if of_others else lines[:1])
 
 
 def resolved_refs(verdict: Verdict, found: Delivery) -> Aspect:
@@ -159,6 +171,6 @@ def _run(generation: int, found: Delivery) -> str:
 
 def _some(pods: Sequence[Pod]) -> str:
     """`3 pods (a, b, c)`, `12 pods (a, b, c, ...)`."""
-    names = sorted(pod.name for pod in pods)
-    more = ", ..." if len(names) > TOLD else ""
-    return f"{len(names)} {'pod' if len(names) == 1 else 'pods'} ({', '.join(names[:TOLD])}{more})"
+    told = sorted(pod.name for pod in pods)
+    more = ", ..." if len(told) > TOLD else ""
+    return f"{len(told)} {'pod' if len(told) == 1 else 'pods'} ({', '.join(told[:TOLD])}{more})"

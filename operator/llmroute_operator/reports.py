@@ -132,7 +132,7 @@ def _small(report: Report) -> Report:
     )
     rejected = report.rejected
     if rejected is not None:
-        rejected = Rejection(_kept(rejected.error), _kept(rejected.revision or ""))
+        rejected = Rejection(sys.intern(rejected.error), _kept(rejected.revision or ""))
     return Report(_kept(report.revision), routes, rejected)
 
 

@@ -24,6 +24,7 @@ AT_MOST_EVERY = 60.0
 OURS = ("Accepted", "ResolvedRefs", "Programmed", "Autoscaling")
 USABLE = ("Healthy", "Probation")
 _STATES: Mapping[bool | None, Literal["True", "False", "Unknown"]] = {True: "True", False: "False", None: "Unknown"}
+_KNOWN = {state: known for known, state in _STATES.items()}
 
 
 class Event(Struct, frozen=True):
@@ -79,11 +80,13 @@ def _status(
 ) -> tuple[LLMRouteStatus, list[Event]]:
     metadata = route["metadata"]
     uid, generation = metadata["uid"], metadata.get("generation") or 0
-    found = delivery(uid, generation, verdict.workloads, scene.pods, scene.contacts, scene.namespace_labels)
+    found = delivery(metadata, verdict.workloads, scene.pods, scene.contacts, scene.namespace_labels)
     aspects = {"Accepted": verdict.accepted, "ResolvedRefs": resolved_refs(verdict, found)}
     aspects["Programmed"] = programmed(verdict, generation, found, _was_programmed(before, generation))
     if uid in scene.autoscaling:
         aspects["Autoscaling"] = scene.autoscaling[uid]
+    elif (route.get("spec") or {}).get("autoscaling") and (old := _condition(before, "Autoscaling")) is not None:
+        aspects["Autoscaling"] = Aspect(_KNOWN[old.status], old.reason, old.message)  # it could not be looked at
     conditions = _conditions(now, generation, aspects, before)
     measured = _measured(now, verdict.declared, found, before)
     ready = _ready(conditions)

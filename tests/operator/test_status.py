@@ -235,13 +235,25 @@ class TestRefs:
         assert shop.status()["targets"][0] == {"name": "east", "state": "NoKey", "reason": words, "share": "100%"}
 
 
-def test_sidecars_that_cannot_use_the_configuration_are_told_with_their_error() -> None:
-    shop = served("shop-1", "shop-2")
-    shop.edit(models=["a"])
-    shop.contacts = {
-        "shop-1": heard(runs(generation=2)),
-        "shop-2": heard(runs(), rejected={"revision": "x", "error": "routes[0].spec.cache: too new for me"}),
-    }
-    shop.look()
-    assert shop.condition("Programmed") == "False RejectedBySidecars"
-    assert "routes[0].spec.cache: too new for me" in shop.message("Programmed")
+class TestASidecarThatIsTooOldForARoute:
+    def rejected(self, error: str) -> Shop:
+        shop = served("shop-1", "shop-2")
+        shop.edit(models=["a"])
+        shop.contacts = {
+            "shop-1": heard(runs(generation=2)),
+            "shop-2": heard(runs(), rejected={"revision": "x", "error": error}),
+        }
+        shop.look()
+        return shop
+
+    def test_is_told_with_its_words_about_this_route(self) -> None:
+        shop = self.rejected("LLMRoute shop/a: not this one\nLLMRoute shop/chat: spec.cache: too new for me")
+        assert shop.condition("Programmed") == "False RejectedBySidecars"
+        assert "LLMRoute shop/chat: spec.cache: too new for me." in shop.message("Programmed")
+        assert "not this one" not in shop.message("Programmed")
+
+    def test_is_told_where_it_cannot_read_anything(self) -> None:
+        assert "format 2 is newer" in self.rejected("routes.json: format 2 is newer than I am").message("Programmed")
+
+    def test_is_no_matter_of_another_route(self) -> None:
+        assert self.rejected("LLMRoute shop/a: not this one").condition("Programmed") == "False Pending"

@@ -200,7 +200,11 @@ class TestWhatIsWritten:
         assert events(shop.look()) == ["Warning NoKEDA"]
         assert shop.condition("Autoscaling") == "False NoKEDA"
         assert shop.status()["summary"]["ready"] == "True", "the route serves all the same"
+        shop.routes[0]["spec"]["autoscaling"] = {"targetRef": {"name": "shop"}, "maxReplicas": 3}
         shop.autoscaling = {}
+        shop.look()
+        assert shop.condition("Autoscaling") == "False NoKEDA", "nobody could look: what was known stays"
+        del shop.routes[0]["spec"]["autoscaling"]
         shop.look()
         assert [each["type"] for each in shop.status()["conditions"]] == ["Accepted", "ResolvedRefs", "Programmed"]
 

@@ -34,6 +34,7 @@ class TestASpecThatMakesNoSense:
             ),
             ({"targets": [target(urll="x")]}, "spec.targets[0].urll: unknown field 'urll'; did you mean 'url'?"),
             ({"fallbackTargets": ["west"]}, "spec.fallbackTargets[0]: fallbackTargets must name existing targets"),
+            ({"targets": [target("a"), target("a")]}, "spec.targets[1].name: 'a' is there twice"),
             ({"cache": {"ttl": "soon"}}, "spec.cache.ttl: expected a duration such as 500ms, 2s or 1m30s, got 'soon'"),
         ],
     )

@@ -138,7 +138,9 @@ class Decoder:
             if not isinstance(item, Scalar):
                 continue
             if item.text in seen:
-                yield self._wrong(item, place, f"{_shown(item)} is there twice; first on line {seen[item.text].line}")
+                line = seen[item.text].line
+                first = f"; first on line {line}" if line else ""  # what is no file has no lines
+                yield self._wrong(item, place, f"{_shown(item)} is there twice{first}")
             seen.setdefault(item.text, item)
 
     def _map(self, node: Node, kind: inspect.DictType, path: Path) -> Any:
