@@ -18,6 +18,7 @@ run: .venv/sidecar ## serve ROUTE=my.yaml with your own keys
 
 test: .venv/dev ## every test (those that need Node.js or a Kubernetes say so where there is no way to it)
 	scripts/node-clients
+	$(BIN)/python -m tests.cluster prepare
 	$(BIN)/pytest $(ARGS)
 
 e2e: .venv/dev ## the stories on a real Kubernetes: given, kind, or as root on Linux our own (built first: 15 to 25 minutes)

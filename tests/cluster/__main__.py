@@ -1,4 +1,4 @@
-"""`python -m tests.cluster up|down`: a cluster to look around in, by the first way that fits."""
+"""`python -m tests.cluster prepare|up|down`: a cluster to look around in, by the first way that fits."""
 
 import os
 import sys
@@ -7,18 +7,19 @@ from tests.cluster.ways import NoWay, way
 
 
 def main() -> int:
-    """Brings a cluster up or down; CLUSTER names it."""
+    """Prepares what clusters are made of, or brings one up or down; CLUSTER names it."""
     action = sys.argv[1]
     try:
         chosen = way(os.environ.get("CLUSTER", "default"))
     except NoWay as reason:
-        print(reason, file=sys.stderr)
-        return 1
-    if action == "down":
+        print(f"end-to-end tests: {reason}", file=sys.stderr)
+        return 0 if action == "prepare" else 1
+    if action == "prepare":
+        chosen.prepare()
+    elif action == "down":
         chosen.down()
-        return 0
-    cluster = chosen.up()
-    print(f"{chosen.name}: kubeconfig {cluster.kubeconfig}")
+    else:
+        print(f"{chosen.name}: kubeconfig {chosen.up().kubeconfig}")
     return 0
 
 
