@@ -78,7 +78,9 @@ class Schedule:
 
     def __init__(self) -> None:
         self._pods: dict[Key, _Pod] = {}
-        self._due: list[tuple[float, Key]] = []
+        # Of many pods that cannot confirm, none may hold up one whose configuration is new.
+        self._first: list[tuple[float, Key]] = []
+        self._again: list[tuple[float, Key]] = []
 
     def __len__(self) -> int:
         return sum(1 for pod in self._pods.values() if pod.due is not None or pod.region_due is not None)
@@ -102,7 +104,7 @@ class Schedule:
             self._nudge_at(key, known, now + AGAIN[0])
         if wanted.region and wanted.region not in (pod.region, known.region_told) and known.region_due is None:
             known.region, known.region_due = wanted.region, now
-            heapq.heappush(self._due, (now, key))
+            heapq.heappush(self._first, (now, key))
 
     def _begin(self, key: Key, pod: Pod, wanted: Wanted, now: float) -> _Pod:
         before = self._pods.get(key)
@@ -124,16 +126,24 @@ class Schedule:
 
     def next(self, now: float) -> Nudge | float | None:
         """The nudge that is due, or the seconds until one is, or None if there is none at all."""
-        while self._due:
-            due, key = self._due[0]
-            pod = self._pods.get(key)
-            if pod is None or due not in (pod.due, pod.region_due):
-                heapq.heappop(self._due)
+        waits = []
+        for heap in (self._first, self._again):
+            if (due := self._top(heap)) is None:
                 continue
-            if due > now:
-                return due - now
-            heapq.heappop(self._due)
-            return self._nudge(key, pod, now)
+            if due <= now:
+                key = heapq.heappop(heap)[1]
+                return self._nudge(key, self._pods[key], now)
+            waits.append(due - now)
+        return min(waits, default=None)
+
+    def _top(self, heap: list[tuple[float, Key]]) -> float | None:
+        """When the first is due that still stands."""
+        while heap:
+            due, key = heap[0]
+            pod = self._pods.get(key)
+            if pod is not None and due in (pod.due, pod.region_due):
+                return due
+            heapq.heappop(heap)
         return None
 
     def _nudge(self, key: Key, pod: _Pod, now: float) -> Nudge:
@@ -142,13 +152,13 @@ class Schedule:
         if pod.due is not None and pod.due <= now:
             # The same value again would be no change, and no event for kubelet.
             annotations[names.REVISION] = pod.revision if pod.step == 0 else f"{pod.revision}.{pod.step}"
-            if pod.step < len(AGAIN):
-                self._nudge_at(key, pod, now + AGAIN[pod.step])
+            pod.step += 1
+            if pod.step <= len(AGAIN):
+                self._nudge_at(key, pod, now + AGAIN[pod.step - 1])
             else:
                 pod.due, pod.settled = None, True
-            pod.step += 1
         return Nudge(*key, annotations)
 
     def _nudge_at(self, key: Key, pod: _Pod, due: float) -> None:
         pod.due = due
-        heapq.heappush(self._due, (due, key))
+        heapq.heappush(self._first if pod.step == 0 else self._again, (due, key))

@@ -243,18 +243,18 @@ class Reconciler:
             namespace_labels=around.labels if around else {},
             autoscaling=space.scaled.aspects,
         )
-        for change in statuses(datetime.now(UTC), space.snapshot.routes, verdicts, scene):
-            await self._step("status", space, self._write_status(space, change))
+        uids = {one["metadata"]["name"]: one["metadata"]["uid"] for one in space.snapshot.routes}
+        changes = statuses(datetime.now(UTC), space.snapshot.routes, verdicts, scene)
+        writes = (self._write_status(space, change, uids[change.name]) for change in changes)
+        await asyncio.gather(*(self._step("status", space, write) for write in writes))
 
-    async def _write_status(self, space: Namespace, change: StatusChange) -> None:
-        assert space.snapshot is not None
-        routes = {one["metadata"]["name"]: one for one in space.snapshot.routes}
-        uid = routes[change.name]["metadata"]["uid"]
+    async def _write_status(self, space: Namespace, change: StatusChange, uid: str) -> None:
         # With its uid, so that a new route of the same name does not get the old one's status.
         body = {"metadata": {"uid": uid}, "status": change.status}
         written = await self._cluster.patch("llmroutes", space.name, change.name, body, subresource="status")
-        routes[change.name] = written
-        space.snapshot = msgspec.structs.replace(space.snapshot, routes=list(routes.values()))
+        assert space.snapshot is not None
+        routes = [written if one["metadata"]["uid"] == uid else one for one in space.snapshot.routes]
+        space.snapshot = msgspec.structs.replace(space.snapshot, routes=routes)
         for one in change.events:
             manifest = event(written, one, secrets.token_hex(8), datetime.now(UTC))
             await self._step("event", space, self._cluster.create("events", space.name, manifest))

@@ -60,6 +60,8 @@ async def read(cluster: Cluster, namespace: str, now: float) -> Snapshot:
         cluster.objects("pods", namespace, labelSelector=f"{names.SIDECAR}=true"),
     )
     alive = [one for one in routes if not one["metadata"].get("deletionTimestamp")]
+    for one in (*alive, *services, *((config,) if config else ())):
+        one["metadata"].pop("managedFields", None)  # As large as the rest, and nothing to us.
     by_name = {one["metadata"]["name"]: one for one in services}
     return Snapshot(namespace, alive, config, by_name, [pod_of(one) for one in pods], now)
 

@@ -111,6 +111,15 @@ def test_a_pod_learns_its_region_once_and_as_soon_as_it_has_a_node() -> None:
     assert sent(schedule, 1000.0) == []
 
 
+def test_pods_that_cannot_confirm_do_not_hold_up_those_with_something_new() -> None:
+    schedule = Schedule()
+    for number in range(100):
+        told = pod(f"silent-{number}", annotations={names.REVISION: "abc"})
+        schedule.want(told, Wanted("abc", "", written=False), confirmed=False, now=0.0)
+    schedule.want(pod("new"), Wanted("def", "", written=True), confirmed=False, now=50.0)
+    assert schedule.next(50.0) == Nudge("shop", "new", {names.REVISION: "def"})
+
+
 def test_region_and_revision_go_together() -> None:
     schedule = Schedule()
     schedule.want(pod(), Wanted("abc", "eu", written=True), confirmed=False, now=0.0)
