@@ -28,7 +28,6 @@ CAPTURING = frozenset(
 """Containers of meshes that capture a pod's connections."""
 NOT_APPS = CAPTURING | {"daprd"}
 _MIRROR = "kubernetes.io/config.mirror"
-_FINISHED = ("Succeeded", "Failed")
 
 Pod = Mapping[str, Any]
 
@@ -76,20 +75,6 @@ def is_injected(pod: Pod) -> bool:
     )
 
 
-def should_have_been_injected(pod: Pod, namespace_labels: Mapping[str, str]) -> bool:
-    """Whether a living pod lacks the sidecar that its labels or its namespace's ask for: the injector was not there, or
-    the label came later. Not those that are refused (see `refusal`): starting them again does not help."""
-    metadata = pod.get("metadata") or {}
-    return (
-        asks(metadata.get("labels") or {}, namespace_labels)
-        and metadata.get("namespace") not in EXCLUDED_NAMESPACES
-        and not metadata.get("deletionTimestamp")
-        and (pod.get("status") or {}).get("phase") not in _FINISHED
-        and not is_injected(pod)
-        and refusal(pod) is None
-    )
-
-
 def asks(labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> bool:
     """Whether the labels of a pod and of its namespace ask for a sidecar: the webhooks' selectors."""
     if namespace_labels.get(names.INJECTION) == names.INJECTION_ENABLED:
@@ -99,15 +84,21 @@ def asks(labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> bool
 
 def refusal(pod: Pod) -> str | None:
     """Why a pod without sidecar cannot have one, in words for its owner; None where it can."""
-    metadata, spec = pod.get("metadata") or {}, pod["spec"]
+    metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
     annotations = metadata.get("annotations") or {}
+    if metadata.get("namespace") in EXCLUDED_NAMESPACES:
+        return "its namespace is the cluster's own"
     if _MIRROR in annotations:
         return "a static pod is changed in its manifest on the node only"
     if spec.get("hostNetwork"):
         return "with hostNetwork its ports would be the node's"
     if _is_windows(spec):
         return "the sidecar runs on Linux only"
-    ours = {names.ADMIN_PORT, port_of(annotations)}
+    return _taken(spec, {names.ADMIN_PORT, port_of(annotations)})
+
+
+def _taken(spec: Mapping[str, Any], ours: set[int]) -> str | None:
+    """What of ours the user's containers and volumes have already, in words."""
     for one in _containers(spec):
         if one.get("name") == names.CONTAINER:
             return f"it has a container named {names.CONTAINER} that is not ours"

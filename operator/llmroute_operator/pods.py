@@ -5,19 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from llmroute_operator.names import (
-    ADMIN_PORT,
-    ADMIN_PORT_NAME,
-    INJECT,
-    INJECTION,
-    INJECTION_ENABLED,
-    REGION,
-    REVISION,
-    SIDECAR,
-)
-
-MIRROR = "kubernetes.io/config.mirror"
-"""Annotation of the mirror of a static pod: no webhook ever sees it."""
+from llmroute_operator.inject import asks, refusal
+from llmroute_operator.names import ADMIN_PORT, ADMIN_PORT_NAME, REGION, REVISION, SIDECAR
 
 
 class Pod(Struct, frozen=True, gc=False):
@@ -36,8 +25,8 @@ class Pod(Struct, frozen=True, gc=False):
     phase: str
     ready: bool
     terminating: bool
-    host_network: bool
-    mirror: bool
+    refused: bool
+    """The injector would not give it a sidecar, whatever its labels ask."""
     revision: str
     """The nudge that it got last, or empty."""
     region: str
@@ -56,30 +45,27 @@ class Pod(Struct, frozen=True, gc=False):
     def misses_sidecar(self, namespace_labels: Mapping[str, str]) -> bool:
         """It asked for a sidecar, by its own label or its namespace's, could have one, and was created without: when no
         injector answered, or before the label was there. Only creating it anew gives it one."""
-        wanted = self.labels.get(INJECT)
-        asked = wanted == "true" or (wanted != "false" and namespace_labels.get(INJECTION) == INJECTION_ENABLED)
         lives = self.phase not in ("Succeeded", "Failed") and not self.terminating
-        return asked and lives and not (self.has_sidecar or self.host_network or self.mirror)
+        return lives and asks(self.labels, namespace_labels) and not (self.has_sidecar or self.refused)
 
 
 def pod_of(body: Mapping[str, Any]) -> Pod:
     """What to remember of a pod as the API server gives it."""
     metadata, spec, status = body.get("metadata") or {}, body.get("spec") or {}, body.get("status") or {}
-    annotations = metadata.get("annotations") or {}
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     conditions = status.get("conditions") or ()
     return Pod(
         namespace=metadata.get("namespace") or "",
         name=metadata.get("name") or "",
         uid=metadata.get("uid") or "",
-        labels=metadata.get("labels") or {},
+        labels=labels,
         node=spec.get("nodeName") or "",
         ip=status.get("podIP") or "",
         port=_admin_port(spec),
         phase=status.get("phase") or "",
         ready=any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions),
         terminating=metadata.get("deletionTimestamp") is not None,
-        host_network=bool(spec.get("hostNetwork")),
-        mirror=MIRROR in annotations,
+        refused=labels.get(SIDECAR) != "true" and refusal(body) is not None,
         revision=annotations.get(REVISION) or "",
         region=annotations.get(REGION) or "",
     )

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from tests.operator.injected_pods import KEYS, OURS, app, environment, patched, pod, review, sidecar
 
-from llmroute_operator.inject import is_injected, should_have_been_injected
+from llmroute_operator.inject import is_injected
+from llmroute_operator.pods import pod_of
 
 ENABLED = {"llmroute.dev/injection": "enabled"}
 
@@ -35,7 +36,7 @@ class TestRefused:
         (warning,) = injected.warnings
         assert warning.startswith("no sidecar: ")
         assert why in warning
-        assert not should_have_been_injected(given, ENABLED)
+        assert not pod_of(given).misses_sidecar(ENABLED)
 
     def test_ports_that_do_not_collide_are_no_reason(self) -> None:
         udp = app("udp", ports=[{"containerPort": 4000, "protocol": "UDP"}])
@@ -172,10 +173,10 @@ class TestDetection:
     def test_a_pod_without_sidecar_lacks_it_where_a_label_asks(
         self, labels: dict[str, str], namespace: dict[str, str], asked: bool
     ) -> None:
-        assert should_have_been_injected(pod(labels=labels), namespace) is asked
+        assert pod_of(pod(labels=labels)).misses_sidecar(namespace) is asked
 
     def test_a_pod_with_its_sidecar_lacks_nothing(self) -> None:
-        assert not should_have_been_injected(patched(pod()), ENABLED)
+        assert not pod_of(patched(pod())).misses_sidecar(ENABLED)
 
     @pytest.mark.parametrize(
         "over",
@@ -187,4 +188,4 @@ class TestDetection:
         ],
     )
     def test_what_is_over_or_none_of_ours_lacks_nothing(self, over: dict[str, Any]) -> None:
-        assert not should_have_been_injected({**pod(), **over}, ENABLED)
+        assert not pod_of({**pod(), **over}).misses_sidecar(ENABLED)

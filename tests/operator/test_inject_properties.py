@@ -10,7 +10,8 @@ from tests.operator.injected_pods import app, patched, pod, review
 
 from llmroute_operator import names
 from llmroute_operator.environment import LOCAL, NO_PROXY
-from llmroute_operator.inject import is_injected, refusal, should_have_been_injected
+from llmroute_operator.inject import is_injected, refusal
+from llmroute_operator.pods import pod_of
 from llmroute_operator.workload import workload_of
 
 OWN_ENVIRONMENT = ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "LLMROUTE_URL", "OPENAI_API_KEY", "ANTHROPIC_API_KEY")
@@ -84,7 +85,7 @@ def test_either_the_sidecar_is_there_or_a_reason(given_pod: dict[str, Any]) -> N
     opted_out = (given_pod["metadata"].get("labels") or {}).get(names.INJECT) == "false"
     assert is_injected(after) or opted_out or refusal(given_pod) is not None
     assert (injected.outcome == "refused") == (not is_injected(after) and not opted_out)
-    assert not should_have_been_injected(after, {names.INJECTION: names.INJECTION_ENABLED})
+    assert not pod_of(after).misses_sidecar({names.INJECTION: names.INJECTION_ENABLED})
     if injected.outcome in ("refused", "unchanged"):
         assert injected.patch == []
 

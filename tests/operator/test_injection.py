@@ -17,7 +17,8 @@ from tests.operator.injected_pods import OURS, app, environment, pod, sidecar
 from tests.operator.injecting_cluster import Client, InjectingCluster, controllers, injecting, webhooks
 from tests.operator.injector_server import issue
 
-from llmroute_operator.inject import asks, is_injected, should_have_been_injected
+from llmroute_operator.inject import asks, is_injected
+from llmroute_operator.pods import pod_of
 
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
@@ -283,5 +284,5 @@ async def test_without_an_injector_pods_start_and_are_known_to_lack_it(
     cluster.stop()
     created = await client.pod(team, pod())
     assert created.status == 201
-    assert should_have_been_injected(created.object, ENABLED)
+    assert pod_of(created.object).misses_sidecar(ENABLED)
     assert cluster.process.returncode == 0
