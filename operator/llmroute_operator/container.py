@@ -12,12 +12,17 @@ NO_TOKEN_VOLUME = "llmroute-no-token"
 VOLUMES = frozenset({names.CONFIG_VOLUME, names.STATE_VOLUME, names.FLEET_VOLUME, NO_TOKEN_VOLUME})
 """Our volumes, besides those that begin with names.SECRET_VOLUME_PREFIX."""
 
-_ASK = (
-    "import socket,sys;"
-    f"s=socket.create_connection(('127.0.0.1',{names.ADMIN_PORT}),2);"
-    "s.sendall(b'GET '+sys.argv[1].encode()+b' HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n');"
-    "sys.exit(s.recv(12)!=b'HTTP/1.1 200')"
-)
+_ASK = f"""\
+import socket, sys
+try:
+    with socket.create_connection(("127.0.0.1", {names.ADMIN_PORT}), 2) as peer:
+        peer.sendall(f"GET {{sys.argv[1]}} HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n".encode())
+        said = peer.recv(100).decode("latin-1").partition("\\r")[0]
+except OSError as error:
+    said = str(error)
+sys.exit(0 if said.startswith("HTTP/1.1 200 ") else said or "no answer")
+"""
+"""A probe's program: asks the admin port for the path that is its argument."""
 
 
 def container(

@@ -207,7 +207,10 @@ def test_the_probe_from_inside_a_mesh_asks_the_admin_port(
     assert command[0] == "python"
     port = str(server.getsockname()[1])
     command = [sys.executable, *(part.replace(str(names.ADMIN_PORT), port) for part in command[1:])]
-    assert subprocess.run(command, check=False, timeout=30).returncode == code
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert (ended.returncode, ended.stderr) == (code, f"HTTP/1.1 {status}\n" if code else "")
     thread.join()
     server.close()
     assert asked[0].startswith(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n")
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), "an event shows one line, not a traceback"
