@@ -1,7 +1,7 @@
 """The control endpoint of each provider: commands in, counters and the last requests out.
 
 POST /simulator/control   a Command; the answer is the counters of the provider that was told
-GET  /simulator/stats     counters, and the last request's headers without the values of credentials
+GET  /simulator/stats     counters, and the last request's headers, of credentials only a fingerprint
 GET  /simulator/requests  the last requests: method, path, headers, body (?last=N)
 """
 

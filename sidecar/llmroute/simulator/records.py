@@ -1,5 +1,6 @@
 """What a provider remembers of what arrived, for tests and demos to look at. No credential leaves through it."""
 
+import hashlib
 from collections import deque
 from typing import Any
 
@@ -83,8 +84,13 @@ class Records:
 
 
 def redacted(request: Request) -> tuple[tuple[str, str], ...]:
-    """Headers, with the values of credentials struck out."""
+    """Headers; of credentials only what tells one from another."""
     return tuple(
-        (name.decode("latin-1"), "***" if name in _CREDENTIALS else value.decode("latin-1"))
+        (name.decode("latin-1"), fingerprint(value) if name in _CREDENTIALS else value.decode("latin-1"))
         for name, value in request.fields
     )
+
+
+def fingerprint(credential: bytes) -> str:
+    """`***` and 8 hex digits of the value's SHA-256: enough to see that a key was rotated, too little to find it."""
+    return f"*** {hashlib.sha256(credential).hexdigest()[:8]}"

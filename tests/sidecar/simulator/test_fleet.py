@@ -12,6 +12,7 @@ from tests.sidecar.simulator.raw import CHAT, MESSAGE, ask, chat, connected, unt
 
 from llmroute.errors import ConfigError
 from llmroute.simulator import Command, Fleet
+from llmroute.simulator.records import fingerprint
 from llmroute.simulator.spec import BlackHole
 
 
@@ -142,7 +143,7 @@ async def test_what_arrived_can_be_looked_at_but_no_credential() -> None:
     assert (seen["method"], seen["path"], seen["query"]) == ("POST", "/v1/chat/completions", "trace=1")
     assert json.loads(seen["body"]) == body
     assert ["x-tenant", "gold"] in seen["headers"]
-    assert ["authorization", "***"] in stats["lastHeaders"]
+    assert ["authorization", fingerprint(b"Bearer canary")] in stats["lastHeaders"]
     assert (stats["requests"], stats["bodies"], stats["inFlight"], stats["statuses"]) == (1, 1, 0, {"200": 1})
     assert "canary" not in json.dumps([seen, stats])
 
