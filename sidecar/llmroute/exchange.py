@@ -27,6 +27,7 @@ from llmroute.observed import observation_of
 from llmroute.patience import Patience
 from llmroute.request import FirstContent, InferenceRequest, Observation, Outcome
 from llmroute.spec import Timeouts
+from llmroute.upstream import ALL, SOME
 
 if TYPE_CHECKING:
     from llmroute.target import LiveTarget
@@ -118,7 +119,7 @@ class Exchange:
         self._timeouts = timeouts
         self._share = share
         self._observer = observer
-        self._patience = Patience(request, target.name, timeouts)
+        self._patience = Patience(request, target, timeouts)
         self.reader = dialects.answer_reader(request, target.profile)
         self._first_at: float | None = None
         self._unread = False
@@ -146,11 +147,14 @@ class Exchange:
     async def start(self) -> bytes:
         """Send, and wait for the commit point. Raises AttemptError leaves, Overloaded and Unsupported."""
         try:
-            response = await self._send()
+            if not self.target.slots.take():
+                await self._queue()
+            response = self._sent() or await self._dialled()
             if self.request.peek.stream:
                 return await self._first_frames(response)
             # A non-stream commits when complete, or at ANSWER_LIMIT where its bytes can pass through unread.
-            body = await response.body(UNCOUNTED)
+            while (body := response.whole(UNCOUNTED)) is None:
+                await response.news(ALL)
             if response.status != 200:
                 raise self._rejected(response, body)
             return self._complete(response, body) if response.complete else await self._large_answer(response, body)
@@ -186,25 +190,31 @@ class Exchange:
             self.finish(Outcome.CANCELLED)
             raise
 
-    async def _send(self) -> "Response":
-        """A slot, then a connection, then the request written."""
-        target = self.target
-        if not target.slots.take():
-            entered = monotonic()
-            await self._queue()
-            self.queued = monotonic() - entered
+    def _sent(self) -> "Response | None":
+        """The request, written on a connection that is ready; None if there is none."""
+        target, patience = self.target, self._patience
         self.waits_since = monotonic()
         head = target.head(self.request)
-        patience = self._patience
-        self.response = response = await target.pool.send(
-            head, self._body, connect_timeout=patience.within(self._timeouts.connect)
-        )
-        self.waits_since = response.written_at
-        patience.begin(response)
+        response = target.pool.send_at_once(head, self._body, patience.within(self._timeouts.connect))
+        if response is not None:
+            self._begin(response)
         return response
+
+    async def _dialled(self) -> "Response":
+        """The request, written on a connection that is dialled for it."""
+        target, within = self.target, self._patience.within(self._timeouts.connect)
+        response = await target.pool.send(target.head(self.request), self._body, connect_timeout=within)
+        self._begin(response)
+        return response
+
+    def _begin(self, response: "Response") -> None:
+        self.response = response
+        self.waits_since = response.written_at
+        self._patience.begin(response)
 
     async def _queue(self) -> None:
         """Wait for a slot, within the app's deadline and no longer than the answer, or a stream's start, may take."""
+        entered = monotonic()
         longest = self._timeouts.first_token if self.request.stream else self._timeouts.total
         within = self._patience.within(longest)
         try:
@@ -214,6 +224,7 @@ class Exchange:
             if within < longest:
                 raise DeadlineExceeded("the deadline given by x-llmroute-max-latency passed in the queue") from None
             raise Overloaded(f"no slot at {self.target.name} came free within {within:g} s", retry_after=1.0) from None
+        self.queued = monotonic() - entered
 
     async def _large_answer(self, response: "Response", body: bytes) -> bytes:
         """Go on from the beginning `body`, counting as buffered what comes. Raises Overloaded besides."""
@@ -271,7 +282,8 @@ class Exchange:
         reader, patience = self.reader, self._patience
         patience.reading = True
         try:
-            chunk = await response.read()
+            while (chunk := response.some()) is None:
+                await response.news(SOME)
         except AttemptError:
             if not reader.ended:
                 raise

@@ -1,6 +1,5 @@
 """How long one attempt may wait for its target, and what it is called when that was too long."""
 
-import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ from llmroute.request import InferenceRequest
 from llmroute.spec import Timeouts
 
 if TYPE_CHECKING:
+    from llmroute.target import LiveTarget
     from llmroute.upstream import Response
 
 AFTER_END = 1.0
@@ -19,34 +19,30 @@ EARLY = 0.002
 
 
 class Patience:
-    """The one timer of an attempt. Its deadline moves on with the answer; the timer itself is set anew only when it
-    fires, or when the deadline has come nearer.
+    """The deadline of an attempt. It moves on with the answer: looked at anew only when it has passed, or when it has
+    come nearer.
 
     `reading`: the target is being waited for; otherwise it is the app that is slow, and silence means nothing.
     """
 
     __slots__ = (
         "_committed",
-        "_deadline",
-        "_loop",
         "_request",
         "_response",
         "_silence",
         "_target",
         "_timeouts",
-        "_timer",
+        "deadline",
         "reading",
     )
 
-    def __init__(self, request: InferenceRequest, target: str, timeouts: Timeouts) -> None:
+    def __init__(self, request: InferenceRequest, target: "LiveTarget", timeouts: Timeouts) -> None:
+        self.deadline = 0.0
         self.reading = False
         self._request = request
         self._target = target
         self._timeouts = timeouts
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
         self._response: Response | None = None
-        self._deadline = 0.0
         self._silence = 0.0
         self._committed = False
 
@@ -58,14 +54,15 @@ class Patience:
     def begin(self, response: "Response") -> None:
         """The request is written: wait for the first content of a stream, for the end of anything else."""
         self._response = response
-        written = response.written_at
-        limit = written + self._timeouts.total
-        if self._request.stream:
-            limit = min(limit, written + self._timeouts.first_token)
-        if self._request.deadline is not None:
-            limit = min(limit, self._request.deadline)
-        self._deadline = limit
-        self._timer = self._loop.call_later(limit - written, self._expire)
+        request, timeouts = self._request, self._timeouts
+        limit: float = timeouts.total
+        if request.peek.stream and timeouts.first_token < limit:
+            limit = timeouts.first_token
+        limit += response.written_at
+        if request.deadline is not None and request.deadline < limit:
+            limit = request.deadline
+        self.deadline = limit
+        self._target.watch.add(self)
 
     def commit(self) -> None:
         """Nothing can be repeated any more; from here on only silence is a failure."""
@@ -79,8 +76,7 @@ class Patience:
 
     def end(self) -> None:
         """The attempt is over."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._target.watch.drop(self)
 
     def cut_short(self, error: AttemptError, since: float) -> bool:
         """Whether the app's own deadline ended a wait that began at `since`, before the route's limits did: no fault of
@@ -95,28 +91,25 @@ class Patience:
     def _bear(self, silence: float) -> None:
         assert self._response is not None
         self._silence = silence
-        limit, self._deadline = self._deadline, self._response.last_byte_at + silence
-        if self._deadline < limit and self._timer is not None:
-            self._timer.cancel()
-            self._timer = self._loop.call_later(max(0.0, self._deadline - monotonic()), self._expire)
+        limit, self.deadline = self.deadline, self._response.last_byte_at + silence
+        if self.deadline < limit:
+            self._target.watch.add(self)
 
-    def _expire(self) -> None:
-        """The timer fired: either a wait is over its limit, or the answer moved on and the timer is set anew."""
+    def overdue(self, now: float) -> None:
+        """The deadline has passed: either a wait is over its limit, or the answer moved on and so does the deadline."""
         response = self._response
         assert response is not None
-        now = monotonic()
         if self._committed:
-            self._deadline = (response.last_byte_at if self.reading else now) + self._silence
-        if now < self._deadline:
-            self._timer = self._loop.call_later(self._deadline - now, self._expire)
-            return
-        self._timer = None
+            self.deadline = (response.last_byte_at if self.reading else now) + self._silence
+            if now < self.deadline:
+                return
+        self._target.watch.drop(self)
         response.abort(self._error(now - response.written_at))
 
     def _error(self, waited: float) -> AttemptError:
         timeouts = self._timeouts
         if self._committed:
-            return BetweenTokensTimeout(f"{self._target} went silent for {self._silence:g} s in mid-answer")
+            return BetweenTokensTimeout(f"{self._target.name} went silent for {self._silence:g} s in mid-answer")
         if self._request.stream and waited >= timeouts.first_token:
-            return FirstTokenTimeout(f"{self._target} sent no content within {timeouts.first_token:g} s")
-        return TotalTimeout(f"{self._target} did not answer within {waited:.3g} s")
+            return FirstTokenTimeout(f"{self._target.name} sent no content within {timeouts.first_token:g} s")
+        return TotalTimeout(f"{self._target.name} did not answer within {waited:.3g} s")

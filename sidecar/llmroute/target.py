@@ -10,6 +10,7 @@ from llmroute.routing import Candidate
 from llmroute.slots import Slots
 from llmroute.spec import Target
 from llmroute.upstream import Origin, Pool, build_head
+from llmroute.watch import Watch
 
 IDENTITY = (("accept-encoding", "identity"),)
 
@@ -47,6 +48,7 @@ class LiveTarget:
         "route",
         "slots",
         "spec",
+        "watch",
     )
 
     def __init__(self, route: str, spec: Target, credential: Credential, learned: Learned, pool: Pool) -> None:
@@ -60,6 +62,8 @@ class LiveTarget:
         """Shared by the targets of a route, which sets it."""
         self.slots = learned.slots
         self.pool = pool
+        self.watch = Watch()
+        """Ends attempts that take too long."""
         self.candidate = Candidate(spec, learned.latency, learned.health, learned.slots)
         self.candidate.keyless = not credential.available
         self._url = spec.url or self.profile.default_url or ""

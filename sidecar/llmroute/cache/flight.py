@@ -8,12 +8,14 @@ from llmroute.cache.store import Entry
 class _Flight:
     """One answer on its way, and all who wait for it."""
 
-    __slots__ = ("done", "entry", "key", "seats", "under_way", "watched", "work")
+    __slots__ = ("aboard", "done", "entry", "key", "under_way", "waiters", "watched", "work")
 
     def __init__(self, key: bytes, under_way: "dict[bytes, _Flight]") -> None:
         self.key = key
         self.under_way = under_way
-        self.seats: set[Seat] = set()
+        self.aboard = 1
+        """Seats that have not been left."""
+        self.waiters: list[asyncio.Future[Entry | None]] | None = None
         self.entry: Entry | None = None
         self.done = False
         self.work: asyncio.Task[object] | None = None
@@ -36,9 +38,9 @@ class _Flight:
         if self.watched and self.work is not None:
             self.work.remove_done_callback(self._ended)  # it may go on with something else
         del self.under_way[self.key]
-        for seat in self.seats:
-            if seat.waiter is not None and not seat.waiter.done():
-                seat.waiter.set_result(entry)
+        for waiter in self.waiters or ():
+            if not waiter.done():
+                waiter.set_result(entry)
 
 
 class Seat:
@@ -47,25 +49,29 @@ class Seat:
     `leads`: this request goes to the targets, and `publish`es the answer or `fail`s. All others wait in `entry()`.
     """
 
-    __slots__ = ("_flight", "leads", "waiter")
+    __slots__ = ("_flight", "_left", "leads")
 
     def __init__(self, flight: _Flight, leads: bool) -> None:
         self._flight = flight
-        self.waiter: asyncio.Future[Entry | None] | None = None
+        self._left = False
         self.leads = leads
 
     @property
     def followers(self) -> int:
         """How many others still wait for the answer."""
-        return 0 if self._flight.done else len(self._flight.seats - {self})
+        flight = self._flight
+        return 0 if flight.done else flight.aboard - (not self._left)
 
     async def entry(self) -> Entry | None:
         """The answer; None if the flight failed: then go alone, without a new `join`."""
         if self._flight.done:
             return self._flight.entry
         # A future of its own: cancelling one waiter must not cancel what the others wait on.
-        self.waiter = asyncio.get_running_loop().create_future()
-        return await self.waiter
+        waiter: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
+        if self._flight.waiters is None:
+            self._flight.waiters = []
+        self._flight.waiters.append(waiter)
+        return await waiter
 
     def carry(self, work: "asyncio.Task[object]") -> None:
         """The leader's work goes on in a task of its own, so that the leader itself may leave.
@@ -74,7 +80,7 @@ class Seat:
         """
         flight = self._flight
         flight.work = work
-        if len(flight.seats) > 1:
+        if flight.aboard > 1:
             flight.watch()
 
     def publish(self, entry: Entry) -> None:
@@ -88,13 +94,15 @@ class Seat:
     def leave(self) -> None:
         """This request waits no more. The last one to leave cancels the work; a leader without `carry` ends it."""
         flight = self._flight
-        flight.seats.discard(self)
+        if not self._left:
+            self._left = True
+            flight.aboard -= 1
         if flight.done:
             return
         if flight.work is None:
             if self.leads:
                 self.fail()
-        elif not flight.seats:
+        elif not flight.aboard:
             self.fail()
             flight.work.cancel()
 
@@ -112,12 +120,11 @@ class SingleFlight:
 
     def join(self, key: bytes) -> Seat:
         """A seat in the flight of this key; the first one leads."""
-        flight = self._under_way.get(key)
-        leads = flight is None
+        under_way = self._under_way
+        flight = under_way.get(key)
         if flight is None:
-            flight = self._under_way[key] = _Flight(key, self._under_way)
-        else:
-            flight.watch()
-        seat = Seat(flight, leads)
-        flight.seats.add(seat)
-        return seat
+            flight = under_way[key] = _Flight(key, under_way)
+            return Seat(flight, True)
+        flight.watch()
+        flight.aboard += 1
+        return Seat(flight, False)

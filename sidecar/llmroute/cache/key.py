@@ -31,13 +31,16 @@ def cache_key(namespace: str, route: str, request: InferenceRequest, isolate_by:
     credential = request.credential_hash if "credential" in isolate_by else None
     asked = None if wishes is NO_WISHES else _steering(wishes)
     callers = _told_apart(namespace, route, request.operation.label, tenant, credential, request.dialect_headers, asked)
-    return blake2b(callers + canonical(request.body), digest_size=KEY_SIZE).digest()
+    key = callers.copy()
+    key.update(canonical(request.body))
+    return key.digest()
 
 
 @lru_cache(maxsize=256)
-def _told_apart(*callers: object) -> bytes:
-    """repr, not JSON: headers may hold bytes that are no valid text, and it ends where the body begins."""
-    return repr(callers).encode()
+def _told_apart(*callers: object) -> blake2b:
+    """The hash so far. Of repr, not JSON: headers may hold bytes that are no valid text, and it ends where the body
+    begins."""
+    return blake2b(repr(callers).encode(), digest_size=KEY_SIZE)
 
 
 def _steering(wishes: Wishes) -> tuple[object, ...] | None:
@@ -62,19 +65,17 @@ def canonical(body: bytes) -> bytes:
     """
     try:
         members = orjson.loads(body)
-        dropped = {}
+        written = orjson.dumps(members)
+        # A member that the parser dropped took at least its name's two quotes with it. Escaped quotes stay escaped
+        # quotes, except for the spelling \u0022, which could make up for the loss.
+        if written != body and (_quotes(written) != _quotes(body) or (_BACKSLASH in body and b"\\u0022" in body)):
+            return body
         for name in _FORM:
             if name in members:
-                dropped[name] = members.pop(name)
-        kept = orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
-        quotes = _quotes(kept) + (_quotes(orjson.dumps(dropped)) if dropped else 0)
+                del members[name]
+        return orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return body
-    # A member that the parser dropped took at least its name's two quotes with it. Escaped quotes stay escaped quotes,
-    # except for the spelling \u0022, which could make up for the loss.
-    if _quotes(body) != quotes or (_BACKSLASH in body and b"\\u0022" in body):
-        return body
-    return kept
 
 
 def _quotes(text: bytes) -> int:

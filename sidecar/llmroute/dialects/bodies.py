@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 from llmroute.dialects.conversation import FINISH_OF_STOP
 from llmroute.dialects.failures import Failure, error_of, failure_in_answer, read_error
 from llmroute.dialects.fields import NULL
-from llmroute.dialects.usage import anthropic_counts, openai_usage
+from llmroute.dialects.usage import OpenaiCounts, anthropic_counts, usage_of
 from llmroute.errors import StreamBroken
 from llmroute.request import Dialect, Usage
 
@@ -27,8 +27,17 @@ class _Body(Struct):
     stop_reason: Any = None
 
 
+class _Counted(Struct):
+    """Nearly every OpenAI body, decoded at once."""
+
+    usage: OpenaiCounts | None = None
+    error: Any = None
+    choices: list[_Choice] | None = None
+
+
 _ANTHROPIC = Dialect.ANTHROPIC
 _bodies = msgspec.json.Decoder(_Body)
+_counted = msgspec.json.Decoder(_Counted)
 
 
 class BodyReader:
@@ -64,25 +73,38 @@ class BodyReader:
 
     def _read(self, body: bytes) -> None:
         try:
-            read = _bodies.decode(body)
+            if self._dialect is _ANTHROPIC:
+                self._take(_bodies.decode(body))
+                return
+            read = _counted.decode(body)
         except msgspec.ValidationError:
             self._read_other(body)
             return
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StreamBroken(f"the target's answer is not JSON: {error}") from error
+        if read.usage is not None:
+            self.usage = usage_of(read.usage)
+        self._take(read)
+
+    def _take(self, read: _Body | _Counted) -> None:
         if read.error is not None:
+            self.usage = None
             self.failure = failure_in_answer(error_of(read.error))
-        elif self._dialect is _ANTHROPIC:
-            self.usage = anthropic_counts(read.usage).usage()
-            self.finish = FINISH_OF_STOP.get(read.stop_reason) if isinstance(read.stop_reason, str) else None
-        else:
-            if read.usage is not NULL:
-                self.usage = openai_usage(read.usage)
+        elif self._dialect is not _ANTHROPIC:
             if read.choices and read.choices[0].finish_reason:
                 self.finish = str(read.choices[0].finish_reason)
+        elif isinstance(read, _Body):
+            self.usage = anthropic_counts(read.usage).usage()
+            self.finish = FINISH_OF_STOP.get(read.stop_reason) if isinstance(read.stop_reason, str) else None
 
     def _read_other(self, body: bytes) -> None:
-        """JSON that is not an answer's object: Gemini wraps its errors in a list; anything else is no answer."""
+        """JSON that is not an answer's object: Gemini wraps its errors in a list; anything else is no answer. An
+        answer may also count its tokens in a way that we do not know."""
+        try:
+            self._take(_bodies.decode(body))
+            return
+        except msgspec.ValidationError:
+            pass
         error = read_error(body)
         if error is None:
             raise StreamBroken("the target's answer is not an object")

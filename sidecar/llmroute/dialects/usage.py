@@ -18,7 +18,7 @@ class _Details(Struct):
     reasoning_tokens: Any = None
 
 
-class _Counts(Struct):
+class OpenaiCounts(Struct):
     """Chat and completions (`prompt_tokens`), embeddings, and the Responses API (`input_tokens`)."""
 
     prompt_tokens: Any = None
@@ -62,16 +62,20 @@ class AnthropicCounts(Struct):
         )
 
 
-_openai = msgspec.json.Decoder(_Counts)
+_openai = msgspec.json.Decoder(OpenaiCounts)
 _anthropic = msgspec.json.Decoder(AnthropicCounts)
 
 
 def openai_usage(usage: Raw | bytes) -> Usage | None:
     """From the raw `usage` member of an OpenAI answer; None for null or for what is not an object of counts."""
     try:
-        counts = _openai.decode(usage)
+        return usage_of(_openai.decode(usage))
     except msgspec.DecodeError:
         return None
+
+
+def usage_of(counts: OpenaiCounts) -> Usage | None:
+    """The same, once decoded; None where nothing was counted."""
     given, made = _count(counts.prompt_tokens), _count(counts.completion_tokens)
     if given is None:
         given = _count(counts.input_tokens)

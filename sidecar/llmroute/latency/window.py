@@ -1,61 +1,42 @@
 """The parts of the last attempts' latency, exactly as they were: for people to look at, not for choosing."""
 
 import math
-from array import array
-from struct import Struct
+from collections import deque
+from collections.abc import Callable
 
 from llmroute.latency import numbers
 from llmroute.request import Observation
 
-PARTS = ("queue", "connect", "headers", "ttft", "generation", "total", "tokens_per_second")
+_PARTS: dict[str, Callable[[Observation], float | None]] = {
+    "queue": lambda seen: seen.timings.queue,
+    "connect": lambda seen: seen.timings.connect,
+    "headers": lambda seen: seen.timings.headers,
+    "ttft": lambda seen: seen.timings.ttft,
+    "generation": lambda seen: seen.timings.generation,
+    "total": lambda seen: seen.timings.total,
+    "tokens_per_second": lambda seen: numbers.speed(seen.output_tokens - 1, seen.timings.generation),
+}
+PARTS = tuple(_PARTS)
 """Seconds, but for the last."""
-_SPEED, _GENERATION = 1 + PARTS.index("tokens_per_second"), 1 + PARTS.index("generation")
 ATTEMPTS = 512
-
-_ROW = Struct("8d")
-_COLUMNS = 8
-_ABSENT = math.nan
 
 
 class Window:
-    """A ring of the last 512 attempts, one row each: the instant, then the parts (NaN where one was not reached), with
-    the output tokens in the place of their speed."""
+    """The last 512 attempts. `record(observation)` keeps one more, for the price of an append; what it says is worked
+    out when somebody looks."""
 
-    __slots__ = ("_count", "_ring")
+    __slots__ = ("_seen", "record")
 
     def __init__(self) -> None:
-        self._ring = array("d", bytes(ATTEMPTS * _ROW.size))
-        self._count = 0
-
-    def record(self, observation: Observation) -> None:
-        """Overwrite the oldest row."""
-        timings = observation.timings
-        headers, ttft, generation, total = timings.headers, timings.ttft, timings.generation, timings.total
-        _ROW.pack_into(
-            self._ring,
-            self._count % ATTEMPTS * _ROW.size,
-            observation.at,
-            timings.queue,
-            timings.connect,
-            _ABSENT if headers is None else headers,
-            _ABSENT if ttft is None else ttft,
-            _ABSENT if generation is None else generation,
-            _ABSENT if total is None else total,
-            observation.output_tokens,
-        )
-        self._count += 1
+        self._seen: deque[Observation] = deque(maxlen=ATTEMPTS)
+        self.record = self._seen.append
 
     def summary(self, now: float, seconds: float = 300.0) -> dict[str, dict[str, float | int]]:
         """For each part that occurred in the last `seconds`: count, mean, p50, p95, p99 (exact, nearest rank)."""
-        ring = self._ring
-        rows = [row * _COLUMNS for row in range(min(self._count, ATTEMPTS)) if now - ring[row * _COLUMNS] <= seconds]
+        recent = [observation for observation in self._seen if now - observation.at <= seconds]
         result: dict[str, dict[str, float | int]] = {}
-        for column, part in enumerate(PARTS, 1):
-            if column == _SPEED:
-                found = (numbers.speed(int(ring[row + column]) - 1, ring[row + _GENERATION]) for row in rows)
-                values = sorted(speed for speed in found if speed is not None)
-            else:
-                values = sorted(value for row in rows if (value := ring[row + column]) == value)
+        for part, read in _PARTS.items():
+            values = sorted(value for value in map(read, recent) if value is not None)
             if values:
                 result[part] = {
                     "count": len(values),

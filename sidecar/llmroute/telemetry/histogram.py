@@ -35,6 +35,12 @@ class Histogram:
         if len(waiting) >= TOGETHER:
             self._settle()
 
+    def observe_all(self, values: list[float]) -> None:
+        """Count several values."""
+        self._waiting += values
+        if len(self._waiting) >= TOGETHER:
+            self._settle()
+
     def _settle(self) -> None:
         values = sorted(self._waiting)
         self._waiting.clear()

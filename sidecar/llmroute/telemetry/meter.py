@@ -16,6 +16,7 @@ from llmroute.telemetry.histogram import (
     OVERHEAD_SECONDS,
     QUEUE_SECONDS,
     SECONDS,
+    TOGETHER,
     TOKENS,
     TTFT_SECONDS,
     Histogram,
@@ -81,11 +82,24 @@ class Ends:
         self.tokens_in = Histogram(TOKENS)
         self.tokens_out = Histogram(TOKENS)
 
+    def count(self, observations: list[Observation]) -> None:
+        """So many more."""
+        timings = [(observation.timings, observation.waited) for observation in observations]
+        self.durations.observe_all(
+            [each.connect + (waited if each.total is None else each.total) for each, waited in timings]
+        )
+        self.first_chunks.observe_all(
+            [each.timings.ttft for each in observations if each.stream and each.timings.ttft is not None]
+        )
+        usages = [observation.usage for observation in observations if observation.usage is not None]
+        self.tokens_in.observe_all([usage.input for usage in usages])
+        self.tokens_out.observe_all([usage.output for usage in usages])
+
 
 class TargetMeter:
-    """Counters of one target."""
+    """Counters of one target. Attempts wait to be counted together: one by one they cost three times as much."""
 
-    __slots__ = ("candidate", "cost", "ends", "model", "provider", "selections")
+    __slots__ = ("_cost", "_ends", "_uncounted", "candidate", "model", "provider", "selections")
 
     def __init__(self, target: MeteredTarget) -> None:
         self.provider = target.profile.otel_name
@@ -93,10 +107,9 @@ class TargetMeter:
         self.candidate = target.candidate
         self.selections: dict[str, int] = {}
         """By reason."""
-        self.cost = 0.0
-        """Dollars."""
-        self.ends: dict[tuple[str, str], Ends] = {}
-        """By operation and outcome."""
+        self._cost = 0.0
+        self._ends: dict[tuple[str, str], Ends] = {}
+        self._uncounted: list[Observation] = []
 
     def is_of(self, target: MeteredTarget) -> bool:
         """Whether the labels would be the same."""
@@ -112,20 +125,37 @@ class TargetMeter:
 
     def attempt(self, observation: Observation) -> None:
         """One attempt has ended."""
-        timings = observation.timings
-        kind = (observation.operation.otel_name, observation.outcome.word)
-        ends = self.ends.get(kind)
-        if ends is None:
-            ends = self.ends[kind] = Ends()
-        total = timings.total
-        ends.durations.observe(timings.connect + (observation.waited if total is None else total))
-        if observation.stream and timings.ttft is not None:
-            ends.first_chunks.observe(timings.ttft)
-        usage = observation.usage
-        if usage is not None:
-            ends.tokens_in.observe(usage.input)
-            ends.tokens_out.observe(usage.output)
-            self.cost += self.candidate.price(usage.input, usage.output) or 0.0
+        uncounted = self._uncounted
+        uncounted.append(observation)
+        if len(uncounted) >= TOGETHER:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count the attempts that wait, at the prices of now."""
+        uncounted, self._uncounted = self._uncounted, []
+        kinds: dict[tuple[str, str], list[Observation]] = {}
+        for each in uncounted:
+            kinds.setdefault((each.operation.otel_name, each.outcome.word), []).append(each)
+        for kind, observations in kinds.items():
+            ends = self._ends.get(kind)
+            if ends is None:
+                ends = self._ends[kind] = Ends()
+            ends.count(observations)
+        if self.candidate.cost_in is not None:
+            for usage in [each.usage for each in uncounted if each.usage is not None]:
+                self._cost += self.candidate.price(usage.input, usage.output) or 0.0
+
+    @property
+    def ends(self) -> dict[tuple[str, str], Ends]:
+        """By operation and outcome."""
+        self.settle()
+        return self._ends
+
+    @property
+    def cost(self) -> float:
+        """Dollars."""
+        self.settle()
+        return self._cost
 
 
 class RouteMeter:
@@ -232,6 +262,7 @@ class Meter:
                 known = meter.targets.get(name)
                 if known is None or not known.is_of(target):
                     known = TargetMeter(target)
+                known.settle()
                 known.candidate = target.candidate
                 targets[name] = known
             meter.targets = targets

@@ -15,6 +15,6 @@ write, `response` what the caller holds, `pool` ready connections, `client` all 
 from llmroute.upstream.client import Upstream
 from llmroute.upstream.origin import Origin, build_head
 from llmroute.upstream.pool import Pool, Tuning
-from llmroute.upstream.response import Response
+from llmroute.upstream.response import ALL, SOME, Response
 
-__all__ = ["Origin", "Pool", "Response", "Tuning", "Upstream", "build_head"]
+__all__ = ["ALL", "SOME", "Origin", "Pool", "Response", "Tuning", "Upstream", "build_head"]

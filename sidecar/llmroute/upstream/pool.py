@@ -85,18 +85,29 @@ class Pool:
         ConnectTimeout (`connect_timeout` seconds, armed only when no connection is ready). The caller must call
         `Response.release` in a finally.
         """
+        response = self.send_at_once(head, body, connect_timeout)
+        if response is not None:
+            return response
         if self._absolute is not None:
             head = self._absolute.absolute(self.origin, head)
+        started = monotonic()
+        connection = await self._connected(connect_timeout)
+        response = Response(self, connection, (head, body), connect_timeout)
+        response.reused = connection.used
+        response.connect = monotonic() - started
+        connection.begin(response, head, body)
+        self._replenish()
+        return response
+
+    def send_at_once(self, head: bytes, body: bytes, connect_timeout: float) -> Response | None:
+        """`send` on a connection that is ready; None if there is none."""
         idle = self._idle
-        if idle and idle[-1].expires_at > monotonic():
-            connection = idle.pop()
-            response = Response(self, connection, (head, body), connect_timeout)
-        else:
-            started = monotonic()
-            connection = await self._connected(connect_timeout)
-            response = Response(self, connection, (head, body), connect_timeout)
-            response.reused = connection.used
-            response.connect = monotonic() - started
+        if not idle or idle[-1].expires_at <= monotonic():
+            return None
+        if self._absolute is not None:
+            head = self._absolute.absolute(self.origin, head)
+        connection = idle.pop()
+        response = Response(self, connection, (head, body), connect_timeout)
         connection.begin(response, head, body)
         if len(idle) < self.warm:
             self._replenish()

@@ -1,6 +1,7 @@
 """What the caller holds: the answer to one request, from the moment the request is written."""
 
 import asyncio
+from collections.abc import Awaitable
 from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
@@ -97,24 +98,33 @@ class Response:
     async def head(self) -> None:
         """Waits for the final head. Raises StreamBroken, ConnectFailed, ConnectTimeout, or what `abort` was given."""
         while not self.status:
-            await (self._repeat() if self.stale else self._wakeup(HEAD))
+            await self.news(HEAD)
 
     async def body(self, limit: int) -> bytes:
         """The whole answer, one wakeup for a small one. Beyond `limit` bytes what has come; go on with `read` then.
 
         The limit may be overshot by one read from the socket (256 KiB). Raises as `head`.
         """
+        while (body := self.whole(limit)) is None:
+            await self.news(ALL)
+        return body
+
+    async def read(self) -> bytes:
+        """All that has come since the last read, at once; b"" at the clean end. Raises as `head`."""
+        while (some := self.some()) is None:
+            await self.news(SOME)
+        return some
+
+    def whole(self, limit: int) -> bytes | None:
+        """`body`, for who cannot afford a coroutine: None as long as `news(ALL)` must be awaited first."""
         connection = self._connection
-        while not self.ended:
-            if connection is not None and connection.unread > limit:
+        if not self.ended and connection is not None:
+            if connection.unread > limit:
                 connection.unread = sum(map(len, connection.chunks))  # without heads and chunk framing
-                if connection.unread > limit:
-                    break
-            if connection is not None:
+            if connection.unread <= limit:
                 connection.high = limit
                 connection.resume()
-            await (self._repeat() if self.stale else self._wakeup(ALL))
-            connection = self._connection
+                return None
         if self.error is not None or connection is None:
             self._raise()
         connection.high = HIGH
@@ -122,20 +132,27 @@ class Response:
             return self._decoded(self._decoder, connection, limit)
         return connection.take()
 
-    async def read(self) -> bytes:
-        """All that has come since the last read, at once; b"" at the clean end. Raises as `head`."""
-        while True:
-            connection = self._connection
-            if connection is None:
-                self._raise()
-            if self._decoder is not None:
-                if decoded := self._decoded(self._decoder, connection, HIGH):
-                    return decoded
-            elif connection.chunks:
-                return connection.take()
-            if self.ended and self.error is None:
-                return b""
-            await (self._repeat() if self.stale else self._wakeup(SOME))
+    def some(self) -> bytes | None:
+        """`read`, for who cannot afford a coroutine: None as long as `news(SOME)` must be awaited first."""
+        connection = self._connection
+        if connection is None:
+            self._raise()
+        if self._decoder is not None:
+            if decoded := self._decoded(self._decoder, connection, HIGH):
+                return decoded
+        elif connection.chunks:
+            return connection.take()
+        return b"" if self.ended and self.error is None else None
+
+    def news(self, wanted: int) -> Awaitable[None]:
+        """What to await until what is `wanted` may have come. Raises as `head`."""
+        if self.stale:
+            return self._repeat()
+        if self.error is not None or self._connection is None:
+            self._raise()
+        self._wanted = wanted
+        self.waiter = waiter = self._pool.loop.create_future()
+        return waiter
 
     def abort(self, error: AttemptError | None = None) -> None:
         """Closes the connection at once; what waits, or comes to wait, raises `error` (AttemptCancelled if None)."""
@@ -214,14 +231,6 @@ class Response:
         self.wake()
 
     # --- inside -----------------------------------------------------------------------------------------
-
-    def _wakeup(self, wanted: int) -> asyncio.Future[None]:
-        """What to await for news; no coroutine of its own, since every answer passes here."""
-        if self.error is not None or self._connection is None:
-            self._raise()
-        self._wanted = wanted
-        self.waiter = waiter = self._pool.loop.create_future()
-        return waiter
 
     async def _repeat(self) -> None:
         """Sends the request once more, on a connection dialled for it."""

@@ -179,7 +179,7 @@ async def waiting(here: World, followers: int) -> None:
     async with asyncio.timeout(5.0):
         while True:
             (flight,) = here.route.flights._under_way.values()
-            if sum(seat.waiter is not None for seat in flight.seats) == followers:
+            if sum(not waiter.done() for waiter in flight.waiters or ()) == followers:
                 return
             await asyncio.sleep(0.001)
 

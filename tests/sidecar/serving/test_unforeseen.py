@@ -9,7 +9,7 @@ from tests.world import chat, elsewhere, provider, world
 
 from llmroute.dialects import bodies
 from llmroute.dialects.openai import streams
-from llmroute.dialects.usage import openai_usage
+from llmroute.dialects.usage import OpenaiCounts, openai_usage, usage_of
 from llmroute.request import Usage
 
 UNFORESEEN = b'data: {"id":"c","choices":[],"usage":{"completion_tokens":4711}}\n\n'
@@ -24,8 +24,13 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> None:
             raise KeyError("a secret of the target")
         return openai_usage(usage)
 
+    def counts(read: OpenaiCounts) -> Usage | None:
+        if read.completion_tokens == 4711:
+            raise KeyError("a secret of the target")
+        return usage_of(read)
+
     monkeypatch.setattr(streams, "openai_usage", reads)
-    monkeypatch.setattr(bodies, "openai_usage", reads)
+    monkeypatch.setattr(bodies, "usage_of", counts)
 
 
 async def test_before_the_first_content_the_next_target_answers() -> None:
