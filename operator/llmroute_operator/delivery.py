@@ -97,7 +97,7 @@ def resolved_refs(verdict: Verdict, found: Delivery) -> Aspect:
     """Services by what the operator sees, keys by what the sidecars say: the operator never reads a Secret."""
     if not verdict.refs.ok or verdict.declared is None:
         return verdict.refs
-    lacking = list(missing_keys(verdict.declared, found.contacts))
+    lacking = missing_keys(verdict.declared, found.contacts)
     if not lacking:
         return verdict.refs
     name, said, sidecars = lacking[0]

@@ -1,13 +1,17 @@
 """Numbers of many sidecars as one, and as text that does not change for nothing. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from llmroute.spec import Duration
 from llmroute_operator.reports import Quantiles
 
 NONE = "-"
 """Stands in a column for a number that there is none of."""
+P95 = 0.95
+SHORTEST = 1e-6
+"""Seconds: there is no logarithm of nothing."""
 NOTABLE = 0.20
 """A number is written anew when it has changed by more than this part of what is written."""
 NOTABLE_SHARE = 0.02
@@ -27,33 +31,30 @@ def merged_p95(parts: Sequence[Quantiles]) -> float | None:
         return None
     low, high = min(part.p95 for part in parts), max(part.p95 for part in parts)
     total = sum(part.count for part in parts)
-    curves = [(part.count / total, _curve(part)) for part in parts]
-    for _ in range(40):
-        middle = (low + high) / 2
-        if sum(weight * _below(curve, middle) for weight, curve in curves) < 0.95:
-            low = middle
-        else:
-            high = middle
+    # One sweep over the ends of all straight pieces: the sum of the curves is straight in between.
+    ends = sorted(end for part in parts for end in _ends(part, part.count / total))
+    at, below, slope = -math.inf, 0.0, 0.0
+    for time, jump, bend in ends:
+        reached = below + slope * (time - at) if slope else below
+        if reached >= P95:
+            return min(high, max(low, math.exp(at + (P95 - below) / slope)))
+        at, below, slope = time, reached + jump, max(0.0, slope + bend)
+        if below >= P95:
+            return min(high, max(low, math.exp(at)))
     return high
 
 
-def _curve(part: Quantiles) -> list[tuple[float, float]]:
-    """`(log time, part of the requests below it)`, both ascending."""
-    p50, p95, p99 = sorted((part.p50, part.p95, part.p99))
-    points = ((p50 / 2, 0.0), (p50, 0.50), (p95, 0.95), (p99, 0.99), (2 * p99 - p95, 1.0))
-    return [(math.log(max(seconds, 1e-6)), share) for seconds, share in points]
-
-
-def _below(curve: list[tuple[float, float]], seconds: float) -> float:
-    at = math.log(max(seconds, 1e-6))
-    before, reached = curve[0]
-    if at < before:
-        return 0.0
-    for time, share in curve[1:]:
-        if at < time:
-            return reached + (share - reached) * (at - before) / (time - before)
-        before, reached = time, share
-    return reached
+def _ends(part: Quantiles, weight: float) -> Iterator[tuple[float, float, float]]:
+    """Where the curve of a part begins, bends and ends: log time, jump there, change of the slope there."""
+    p50, p95, p99 = (max(seconds, SHORTEST) for seconds in sorted((part.p50, part.p95, part.p99)))
+    times = [math.log(seconds) for seconds in (p50 / 2, p50, p95, p99, 2 * p99 - p95)]
+    for (begin, end), share in zip(pairwise(times), (0.50, 0.45, 0.04, 0.01), strict=True):
+        if end > begin:
+            slope = weight * share / (end - begin)
+            yield begin, 0.0, slope
+            yield end, 0.0, -slope
+        else:
+            yield begin, weight * share, 0.0
 
 
 def written_seconds(seconds: float | None) -> str | None:

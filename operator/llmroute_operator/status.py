@@ -160,10 +160,10 @@ def _measured(now: datetime, declared: LLMRoute | None, found: Delivery, before:
     old_ttft = before.summary.ttft_p95 if before.summary is not None else NONE
     if declared is None:  # nothing says which targets there are: what was seen last may stand
         return _Measured(before.targets, old_ttft, before.measured_at, ())
-    seen, ttft = seen_targets(declared, found.contacts)
+    due = before.measured_at is None or _elapsed(now, before.measured_at) >= AT_MOST_EVERY
+    seen, ttft = seen_targets(declared, found.contacts, numbers=due)
     old = {target.name: target for target in before.targets}
-    news = any(_notable(old.get(each.name), each) for each in seen) or notable(_or_none(old_ttft), ttft)
-    anew = news and (before.measured_at is None or _elapsed(now, before.measured_at) >= AT_MOST_EVERY)
+    anew = due and (any(_notable(old.get(each.name), each) for each in seen) or notable(_or_none(old_ttft), ttft))
     targets = tuple(
         TargetStatus(
             name=each.name,

@@ -1,17 +1,19 @@
 """A route's targets as its sidecars see them together. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from llmroute.spec import LLMRoute, Target
+from llmroute.spec import LLMRoute
 from llmroute.status import TargetState
 from llmroute_operator.measures import merged_p95, printable, written_seconds, written_share
 from llmroute_operator.reports import Contact, Quantiles, TargetReport
 
 FRESH = 300.0
 """Seconds that a report counts for numbers: as long as the sidecars' own windows look back."""
+SAMPLE = 50
+"""How many of the newest reports are looked at: what these do not show, more would not."""
 VOTERS = 5
 """How many of the newest reports decide about a target's state. Large routes are only sampled, ten a minute: among
 these, a change shows within half a minute, while older reports still tell of what was before."""
@@ -54,52 +56,68 @@ class Seen(Struct, frozen=True):
     share: str | None
 
 
-def seen_targets(declared: LLMRoute, contacts: Sequence[Contact]) -> tuple[list[Seen], str | None]:
-    """Each declared target, and the p95 of the time to first token over all of them."""
-    views = {target.name: list(_views(declared, target, contacts)) for target in declared.spec.targets}
+def seen_targets(declared: LLMRoute, contacts: Sequence[Contact], *, numbers: bool) -> tuple[list[Seen], str | None]:
+    """Each declared target, and the p95 of the time to first token over all of them; the newest SAMPLE reports count.
+    `numbers`: whether they are wanted; states always are, and cost little."""
+    newest = sorted(contacts, key=lambda contact: contact.age)[:SAMPLE]
+    views = _views(declared, newest)
+    if not numbers:
+        return [Seen(name, *_state(each), None, None) for name, each in views.items()], None
     fresh = {name: [view for view in each if view.age <= FRESH] for name, each in views.items()}
     attempts = {name: sum(view.attempts for view in each) for name, each in fresh.items()}
     total = sum(attempts.values())
     parts = {name: [part for view in each for part in view.ttft] for name, each in fresh.items()}
     seen = []
     for name, each in views.items():
-        state, reason, voters, votes = _state(each)
         share = written_share(attempts[name] / total) if total else None
-        p95 = written_seconds(merged_p95(parts[name]))
-        seen.append(Seen(name, state, reason, voters, votes, p95, share))
+        seen.append(Seen(name, *_state(each), written_seconds(merged_p95(parts[name])), share))
     return seen, written_seconds(merged_p95([part for each in parts.values() for part in each]))
 
 
-def missing_keys(declared: LLMRoute, contacts: Sequence[Contact]) -> Iterator[tuple[str, str, int]]:
-    """Targets whose key some sidecars miss: name, what one of these says, how many say it."""
-    for target in declared.spec.targets:
-        said = [view.key for view in _views(declared, target, contacts) if view.key != AVAILABLE]
-        if said:
-            yield target.name, printable(said[0], 256), len(said)
-
-
-def _views(declared: LLMRoute, target: Target, contacts: Sequence[Contact]) -> Iterator[View]:
+def missing_keys(declared: LLMRoute, contacts: Sequence[Contact]) -> list[tuple[str, str, int]]:
+    """Targets whose key some sidecars miss: name, what one of these says, how many say it. All reports count: a key may
+    be missing in a single pod."""
     uid = declared.metadata.uid
+    said: dict[str, list[str]] = {target.name: [] for target in declared.spec.targets}
+    for contact in contacts:
+        reports = contact.report.targets_of(uid) if contact.report is not None else ()
+        lacking = {_declared_as(report): report.credential for report in reports if report.credential != AVAILABLE}
+        for name, words in lacking.items():
+            if name in said:
+                said[name].append(words)
+    return [(name, printable(words[0], 256), len(words)) for name, words in said.items() if words]
+
+
+def _views(declared: LLMRoute, contacts: Sequence[Contact]) -> dict[str, list[View]]:
+    uid = declared.metadata.uid
+    views: dict[str, list[View]] = {target.name: [] for target in declared.spec.targets}
     for contact in contacts:
         if contact.report is None:
             continue
-        mine = _of(target, contact.report.targets_of(uid))
-        if mine:
-            before = _of(target, contact.before.targets_of(uid)) if contact.before is not None else []
-            yield _view(mine, before, contact.age)
+        before = {one.name: one.attempts for one in contact.before.targets_of(uid)} if contact.before else {}
+        for name, mine in _by_target(contact.report.targets_of(uid)).items():
+            if name in views:
+                views[name].append(_view(mine, before, contact.age))
+    return views
 
 
-def _of(target: Target, reports: Sequence[TargetReport]) -> list[TargetReport]:
-    """The reports about one declared target: with `endpoints: each`, those about its addresses."""
-    return [report for report in reports if (report.declared_as or report.name) == target.name]
+def _by_target(reports: Sequence[TargetReport]) -> dict[str, list[TargetReport]]:
+    """The reports about each declared target: with `endpoints: each`, those about its addresses."""
+    grouped: dict[str, list[TargetReport]] = {}
+    for report in reports:
+        grouped.setdefault(_declared_as(report), []).append(report)
+    return grouped
 
 
-def _view(mine: Sequence[TargetReport], before: Sequence[TargetReport], age: float) -> View:
+def _declared_as(report: TargetReport) -> str:
+    return report.declared_as or report.name
+
+
+def _view(mine: Sequence[TargetReport], before: Mapping[str, int], age: float) -> View:
     best = min(mine, key=lambda each: _BEST_FIRST.index(each.state) if each.state in _BEST_FIRST else -1)
-    counted = {each.name: each.attempts for each in before}
     attempts = 0
     for each in mine:
-        earlier = counted.get(each.name, 0)
+        earlier = before.get(each.name, 0)
         attempts += each.attempts - earlier if each.attempts >= earlier else each.attempts  # it was started anew
     return View(
         age,

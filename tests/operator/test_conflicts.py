@@ -71,7 +71,7 @@ PODS = [
 
 
 @given(SELECTORS, SELECTORS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_two_overlap_if_and_only_if_there_can_be_a_pod_that_both_select(
     one: LabelSelector, other: LabelSelector
 ) -> None:

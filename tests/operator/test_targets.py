@@ -24,7 +24,7 @@ def views(*targets: dict[str, Any]) -> list[Contact]:
 
 
 def east(contacts: Sequence[Contact]) -> Seen:
-    (found,), _ = seen_targets(EAST, contacts)
+    (found,), _ = seen_targets(EAST, contacts, numbers=True)
     return found
 
 
@@ -71,7 +71,7 @@ class TestTheState:
             seen("own-10.0.0.2", declaredAs="own"),
             seen("own-b", "ejected", declaredAs="own-b", attempts=5),
         ]
-        own, other = seen_targets(each, [heard(runs(targets=reported))])[0]
+        own, other = seen_targets(each, [heard(runs(targets=reported))], numbers=True)[0]
         assert (own.state, own.share) == ("Healthy", "80%")
         assert (other.state, other.share) == ("Ejected", "20%")
 
@@ -81,7 +81,7 @@ class TestTheShare:
         two = read_object(route(targets=[target("east"), target("west")]))
         before = report(runs(targets=[seen("east", attempts=1000), seen("west", attempts=1000)]))
         now = report(runs(targets=[seen("east", attempts=1010), seen("west", attempts=1030)]))
-        found, _ = seen_targets(two, [Contact(now, before)])
+        found, _ = seen_targets(two, [Contact(now, before)], numbers=True)
         assert [one.share for one in found] == ["25%", "75%"]
 
     def test_counts_anew_when_a_sidecar_was_started_anew(self) -> None:
@@ -151,7 +151,7 @@ class TestTheP95OfManySidecars:
 
 def test_keys_that_are_missing_are_told_by_target() -> None:
     contacts = views(seen(credential="missing: x"), seen(), seen(credential="missing: x"))
-    assert list(missing_keys(EAST, contacts)) == [("east", "missing: x", 2)]
+    assert missing_keys(EAST, contacts) == [("east", "missing: x", 2)]
 
 
 @pytest.mark.parametrize(
