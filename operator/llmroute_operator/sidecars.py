@@ -26,6 +26,9 @@ TOGETHER = 64
 TIMEOUT = aiohttp.ClientTimeout(total=2.0)
 TICK = 0.25
 """Seconds between two looks at who is due."""
+APART = 1.0
+"""Seconds between two times that a namespace is said to be worth a look: sidecars that confirm one after the other are
+news once, not each time."""
 KEY = re.compile(r"[!-~]+")
 
 
@@ -36,6 +39,9 @@ class Sidecars:
     def __init__(self, changed: Callable[[str], None]) -> None:
         self._changed = changed
         self._polls: dict[str, Polls] = {}
+        self._worth: set[str] = set()
+        """Namespaces that are worth a look, and have not been told."""
+        self._told: dict[str, float] = {}
         self._asking: set[asyncio.Task[None]] = set()
 
     def expect(self, namespace: str, expected: Expected) -> None:
@@ -45,6 +51,7 @@ class Sidecars:
     def forget(self, namespace: str) -> None:
         """Ask nobody there any more."""
         self._polls.pop(namespace, None)
+        self._told.pop(namespace, None)
 
     def contacts(self, namespace: str) -> Mapping[str, Contact]:
         """What is known of each expected pod's sidecar, by the pod's name; at once, nobody is asked."""
@@ -69,6 +76,7 @@ class Sidecars:
                 while True:
                     self._ask_all_due(session)
                     await asyncio.sleep(TICK)
+                    self._tell()
             finally:
                 for task in self._asking:
                     task.cancel()
@@ -99,7 +107,15 @@ class Sidecars:
         else:
             worth = polls.answered(monotonic(), pod.uid, report, size)
         if worth:
-            self._changed(namespace)
+            self._worth.add(namespace)
+
+    def _tell(self) -> None:
+        now = monotonic()
+        for namespace in [one for one in self._worth if now - self._told.get(one, -APART) >= APART]:
+            self._worth.discard(namespace)
+            if namespace in self._polls:
+                self._told[namespace] = now
+                self._changed(namespace)
 
 
 async def ask(session: aiohttp.ClientSession, pod: Pod, key: str) -> tuple[Report, int]:
