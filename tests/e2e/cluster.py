@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,10 +34,22 @@ class Cluster:
         self.reached = reached
         self.images = images
         """The images of this checkout that its nodes hold: sidecar, operator, e2e-app, with what tells builds apart."""
+        self._environment = {**os.environ, "KUBECONFIG": str(reached.kubeconfig)}
 
     def kubectl(self, *arguments: str, stdin: str = "", seconds: float = 60) -> str:
         """What kubectl prints. Raises CommandFailed."""
         return self._run("kubectl", *arguments, stdin=stdin, seconds=seconds)
+
+    @contextmanager
+    def following(self, *arguments: str) -> Iterator[Iterator[str]]:
+        """The lines of a kubectl that goes on, as they come. It is ended in the end."""
+        command = [self.reached.program("kubectl"), *arguments]
+        with subprocess.Popen(command, env=self._environment, stdout=subprocess.PIPE, text=True) as running:
+            assert running.stdout is not None
+            try:
+                yield iter(running.stdout.readline, "")
+            finally:
+                running.kill()
 
     def helm(self, *arguments: str, seconds: float = 180) -> str:
         """What helm prints. Raises CommandFailed."""
@@ -76,10 +89,15 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str, stdin: str, seconds: float) -> str:
         command = [self.reached.program(program), *arguments]
-        environment = {**os.environ, "KUBECONFIG": str(self.reached.kubeconfig)}
         try:
             done = subprocess.run(
-                command, env=environment, input=stdin, capture_output=True, text=True, timeout=seconds, check=False
+                command,
+                env=self._environment,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise CommandFailed(command, f"no end after {seconds:g} s") from error

@@ -1,7 +1,8 @@
 """A story's own namespace: simulated providers, routes, and apps that use OpenAI's SDK."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from tests.e2e.cluster import Cluster, Manifest
@@ -58,6 +59,56 @@ class Story:
             {"apiVersion": "llmroute.dev/v1alpha1", "kind": "LLMRoute", "metadata": {"name": name}, "spec": spec}
         )
 
+    def target(self, name: str, **members: Any) -> dict[str, Any]:
+        """A target of a route: a simulated provider of this namespace."""
+        url = f"http://{name}.{self.name}.svc/v1"
+        return {"name": name, "provider": "openai", "model": "gpt-5", "url": url, **members}
+
+    def rendered(self, text: str) -> None:
+        """Waits until the configuration that pods start with says something, such as a route's name."""
+        config = ("get", "configmap", "llmroute-config", "-o", "yaml")
+        self.cluster.until(f"{text} is rendered", lambda: text in self.kubectl(*config))
+
+    def condition(self, route: str, kind: str) -> Mapping[str, Any]:
+        """A condition of a route, if it is about the route as it stands now; else nothing."""
+        found = self.get("llmroute", route)
+        for each in found.get("status", {}).get("conditions", ()):
+            if each["type"] == kind and each["observedGeneration"] == found["metadata"]["generation"]:
+                return dict(each)
+        return {}
+
+    def becomes(self, route: str, kind: str, status: str, *, seconds: float = 120) -> Mapping[str, Any]:
+        """Waits until a condition of a route is "True", "False" or "Unknown"; the condition."""
+
+        def seen() -> Mapping[str, Any]:
+            found = self.condition(route, kind)
+            return found if found.get("status") == status else {}
+
+        return self.cluster.until(f"{route} becomes {kind}={status}", seen, seconds)
+
+    def target_becomes(self, route: str, target: str, state: str, *, seconds: float = 120) -> Mapping[str, Any]:
+        """Waits until a route's status says that a target is Healthy, Ejected, ...; what it says of the target."""
+
+        def seen() -> Mapping[str, Any]:
+            targets = self.get("llmroute", route).get("status", {}).get("targets", ())
+            return next((dict(each) for each in targets if (each["name"], each["state"]) == (target, state)), {})
+
+        return self.cluster.until(f"{target} becomes {state}", seen, seconds)
+
+    def cell(self, route: str, column: str) -> str:
+        """What `kubectl get llmr` shows of a route below a heading."""
+        header, row = self.kubectl("get", "llmr", route).splitlines()
+        return row[header.index(column) :].split()[0]
+
+    def event(self, reason: str, *words: str) -> str:
+        """Waits for an event about a route with this reason and words; its message."""
+
+        def seen() -> str:
+            messages = [event["message"] for event in self.get("events") if event["reason"] == reason]
+            return next((message for message in messages if all(word in message for word in words)), "")
+
+        return self.cluster.until(f"an event {reason} {words}", seen)
+
     def providers(self, **specs: Mapping[str, Any]) -> None:
         """Simulated providers as the simulator's file describes them: each a Service, `http://<name>/v1`."""
         fleet = {"seed": 7, "providers": []}
@@ -86,6 +137,10 @@ class Story:
         """What a simulated provider has counted."""
         return json.loads(self.call("providers", "GET", f"http://{provider}/simulator/stats")[1])
 
+    def requests(self, provider: str, last: int = 100) -> list[Any]:
+        """The last requests that a simulated provider got: method, path, headers, body."""
+        return list(json.loads(self.call("providers", "GET", f"http://{provider}/simulator/requests?last={last}")[1]))
+
     def app(self, name: str, *, replicas: int = 1, labels: Mapping[str, str] | None = None, **settings: str) -> None:
         """An app that uses OpenAI's SDK, ready; `settings` are its environment (RATE, STREAM, MODEL, TOKENS)."""
         container = {
@@ -105,6 +160,24 @@ class Story:
         """What an app has counted: asked, answered, failed, broken. Of one of its pods."""
         counted: Mapping[str, int] = json.loads(self.call(app, "GET", "http://localhost:8000/counts")[1])
         return counted
+
+    @contextmanager
+    def unharmed(self, *apps: str) -> Iterator[None]:
+        """Apps that ask by themselves are answered meanwhile: none of their questions fails or breaks."""
+        pods = [f"pod/{pod['metadata']['name']}" for app in apps for pod in self.pods(app)]
+        before = {pod: self._answered_again(pod, 0) for pod in pods}
+        yield
+        for pod, counts in before.items():
+            after = self._answered_again(pod, self.counts(pod)["answered"])
+            harm = {word: after.get(word, 0) - counts.get(word, 0) for word in ("failed", "broken")}
+            assert harm == {"failed": 0, "broken": 0}, f"{pod}: {after}"
+
+    def _answered_again(self, pod: str, answered: int) -> Mapping[str, int]:
+        def seen() -> Mapping[str, int]:
+            counts = self.counts(pod)
+            return counts if counts.get("answered", 0) > answered else {}
+
+        return self.cluster.until(f"{pod} is answered again", seen)
 
     def call(self, deployment: str, method: str, url: str, body: str = "") -> tuple[int, str]:
         """Status and body of a request out of a Deployment's pod. Raises CommandFailed if there is no answer."""
