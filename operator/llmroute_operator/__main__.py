@@ -30,6 +30,8 @@ STUCK = 150.0
 """Seconds that a namespace may wait for its turn, or a turn take."""
 NOT_YET, STILL = 10.0, 60.0
 """Seconds between two looks whether we may watch: while we may not, and while we may."""
+LAST_MOMENTS = 5.0
+"""Seconds that the work gets to end in."""
 
 
 class Operator:
@@ -137,16 +139,16 @@ async def operate(settings: Settings) -> int:
 async def _until(stop: asyncio.Event, operator: Operator) -> int:
     running, stopping = asyncio.create_task(operator.run()), asyncio.create_task(stop.wait())
     await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
-    if stopping.done():
+    stopping.cancel()
+    if not running.done():
         log.info("stopping")
         running.cancel()
-        await asyncio.wait((running,), timeout=5.0)
-        return 0
-    stopping.cancel()
-    error = running.exception()
-    lost = isinstance(error, BaseExceptionGroup) and error.subgroup(LeaseLost)
-    log.error("ending: %s", lost.exceptions[0] if lost else error, exc_info=None if lost else error)
-    return 1
+        await asyncio.wait((running,), timeout=LAST_MOMENTS)
+    error = running.exception() if running.done() and not running.cancelled() else None
+    if error is not None:
+        lost = isinstance(error, BaseExceptionGroup) and error.subgroup(LeaseLost)
+        log.error("ending: %s", lost.exceptions[0] if lost else error, exc_info=None if lost else error)
+    return 0 if stop.is_set() else 1
 
 
 def main() -> None:

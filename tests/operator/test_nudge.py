@@ -11,7 +11,12 @@ from llmroute_operator.pods import Pod, pod_of
 
 
 def pod(name: str = "app", *, annotations: Mapping[str, str] | None = None, ready: bool = True, **more: str) -> Pod:
-    metadata = {"namespace": "shop", "name": name, "uid": f"uid-{name}", "labels": {names.SIDECAR: "true"}}
+    metadata = {
+        "namespace": more.get("namespace", "shop"),
+        "name": name,
+        "uid": f"uid-{name}",
+        "labels": {names.SIDECAR: "true"},
+    }
     metadata |= {"annotations": annotations or {}, **({"deletionTimestamp": more["ends"]} if "ends" in more else {})}
     status = {"phase": more.get("phase", "Running"), "conditions": [{"type": "Ready", "status": str(ready)}]}
     return pod_of({"metadata": metadata, "spec": {"nodeName": "node"}, "status": status})
