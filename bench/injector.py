@@ -140,10 +140,13 @@ async def measure(port: int, authority: trustme.CA, case: Case, seconds: float) 
     """One run, after a warm-up of a tenth."""
     body = review(case.pod)
     times: list[float] = []
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    connections = [await asyncio.open_connection("127.0.0.1", port, ssl=context) for _ in range(case.connections)]
     began = perf_counter()
     warm, end = began + seconds / 10, began + seconds
     due = itertools.count(began, 1 / case.rate) if case.rate else None
-    await asyncio.gather(*(_ask(port, authority, body, due, (warm, end), times) for _ in range(case.connections)))
+    await asyncio.gather(*(_ask(each, body, due, (warm, end), times) for each in connections))
     times.sort()
     return Figures(
         pod=case.pod,
@@ -159,16 +162,13 @@ async def measure(port: int, authority: trustme.CA, case: Case, seconds: float) 
 
 
 async def _ask(
-    port: int,
-    authority: trustme.CA,
+    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     body: bytes,
     due: Iterator[float] | None,
     window: tuple[float, float],
     times: list[float],
 ) -> None:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    reader, writer = connection
     head = f"POST /mutate HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
     while (began := next(due) if due else perf_counter()) < window[1]:
         await asyncio.sleep(max(0.0, began - perf_counter()))
