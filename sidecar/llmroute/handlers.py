@@ -128,7 +128,7 @@ class Visit:
             except Exception:
                 log.exception("request %s failed in the sidecar itself", self._id)
                 self._refuse(Internal(OWN_ERROR))
-            if self.arrival.held_up:
+            if self.arrival.connection.full:
                 await self.arrival.drained()
         except BaseException:
             self._status = HUNG_UP
@@ -226,14 +226,13 @@ class Visit:
         for failed in attempts.failed:
             waited += failed.elapsed
         self._overhead = overhead = max(0.0, monotonic() - self._arrived - waited)
-        by_target = exchange.target.profile.dialect is _ANTHROPIC  # its answers carry a request-id themselves
-        return b"".join(
-            (
-                identified(self._id, self._dialect, by_target=by_target),
-                routed(exchange.target.name, attempts.decision.reason, attempts.trail),
-                measured(overhead, self.cache),
-                upstream_lines(response.headers),
-            )
+        target, reason = exchange.target, attempts.decision.reason
+        by_target = target.profile.dialect is _ANTHROPIC  # its answers carry a request-id themselves
+        return b"%b%b%b%b" % (
+            identified(self._id, self._dialect, by_target),
+            routed(target.name, reason, attempts.trail),
+            measured(overhead, self.cache),
+            upstream_lines(response.headers),
         )
 
     def from_cache(self, entry: Entry, body: bytes, how: str) -> None:

@@ -27,7 +27,7 @@ def _in_one_line(value: bytes) -> bytes:
     return value.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
-def identified(request_id: str, dialect: Dialect, *, by_target: bool = False) -> bytes:
+def identified(request_id: str, dialect: Dialect, by_target: bool = False) -> bytes:
     """Our request id; Anthropic's SDK reads it by another name, unless it reads the target's own there."""
     name = request_id.encode()
     if dialect is _ANTHROPIC and not by_target:

@@ -123,7 +123,8 @@ class Relay:
             while True:
                 if self._audience is not None:
                     self._audience.take(piece)
-                await self._write(piece, last=exchange.complete)
+                if self._put(piece, last=exchange.complete):
+                    await self._drained()
                 if exchange.complete:
                     return
                 piece = await exchange.more()
@@ -137,21 +138,31 @@ class Relay:
         finally:
             exchange.finish(Outcome.CANCELLED)
 
-    async def _write(self, piece: bytes, *, last: bool) -> None:
+    def _put(self, piece: bytes, *, last: bool) -> bool:
+        """One write. True: the app can take no more for now."""
         if self._hung_up:
-            return
-        exchange = self._exchange
-        before = monotonic()
+            return False
         try:
-            if self._pipe.put(piece, last=last):
-                await self._drained()
-        except ConnectionError:
-            if self._audience is None or not self._audience.hung_up():
-                raise
-            self._hung_up = True
-        exchange.stalled += monotonic() - before
+            return self._pipe.put(piece, last=last)
+        except ConnectionError as error:
+            self._lose(error)
+            return False
+
+    def _lose(self, error: ConnectionError) -> None:
+        """The app has hung up. Raises the error unless others wait."""
+        if self._audience is None or not self._audience.hung_up():
+            raise error
+        self._hung_up = True
 
     async def _drained(self) -> None:
+        before = monotonic()
+        try:
+            await self._taken()
+        except ConnectionError as error:
+            self._lose(error)
+        self._exchange.stalled += monotonic() - before
+
+    async def _taken(self) -> None:
         """Until the app has taken enough for more to come, unless others wait: one app must not hold them up. What
         it has not taken then waits in its connection; an audience waits for bounded answers only."""
         audience = self._audience
@@ -170,4 +181,5 @@ class Relay:
         inference = self._exchange.request
         if inference.stream:
             event = dialects.error_event(inference.operation.dialect, inference.operation, error)
-            await self._write(event, last=True)
+            if self._put(event, last=True):
+                await self._drained()

@@ -24,10 +24,10 @@ connection, and might take the answer with it."""
 class Arrival:
     """One request, from the moment when its head has been read."""
 
-    __slots__ = ("_connection", "begun", "body", "goes_on", "opening", "stays", "whole")
+    __slots__ = ("begun", "body", "connection", "goes_on", "opening", "stays", "whole")
 
     def __init__(self, connection: "Connection", opening: Opening, whole: bytes, body: Body | None = None) -> None:
-        self._connection = connection
+        self.connection = connection
         self.opening = opening
         """Request line and header lines."""
         self.whole = whole
@@ -56,20 +56,15 @@ class Arrival:
 
         Raises ConnectionError if the app has hung up.
         """
-        connection = self._connection
+        connection = self.connection
         if connection.lost:
             raise ConnectionResetError("the app has hung up")
         connection.transport.write(out)
         return connection.full
 
-    @property
-    def held_up(self) -> bool:
-        """The app's connection can take no more for now: await `drained`."""
-        return self._connection.full
-
     async def drained(self) -> None:
         """Until the connection can take more. Raises ConnectionError."""
-        await self._connection.drained()
+        await self.connection.drained()
 
 
 class Connection(asyncio.Protocol):
@@ -241,30 +236,32 @@ class Connection(asyncio.Protocol):
     async def _work(self) -> None:
         """One task for all requests of the connection: a task for each would cost more than all else that is done
         here for a small one."""
+        handler, create_future = self._server.handler, self._loop.create_future
         while True:
-            if self._arrival is not None:
-                await self._serve(self._arrival)
+            arrival = self._arrival
+            if arrival is not None:
+                try:
+                    await handler(arrival)
+                except ConnectionError:
+                    arrival.stays = False
+                except Exception:
+                    self._fail(arrival)
+                except BaseException:
+                    arrival.stays = False
+                    raise
+                finally:
+                    self._served(arrival)
             elif self._dropping or self.lost:
                 return
             else:
-                self._turn = self._loop.create_future()
+                self._turn = create_future()
                 await self._turn
 
-    async def _serve(self, arrival: Arrival) -> None:
-        try:
-            await self._server.handler(arrival)
-        except ConnectionError:
-            arrival.stays = False
-        except Exception:
-            log.exception("a request has failed without an answer")
-            arrival.stays = False
-            if not arrival.begun and not self.lost:
-                self.transport.write(_plain(500, "internal", "internal error"))
-        except BaseException:
-            arrival.stays = False
-            raise
-        finally:
-            self._served(arrival)
+    def _fail(self, arrival: Arrival) -> None:
+        log.exception("a request has failed without an answer")
+        arrival.stays = False
+        if not arrival.begun and not self.lost:
+            self.transport.write(_plain(500, "internal", "internal error"))
 
     def _served(self, arrival: Arrival) -> None:
         """The answer is written: on to the next request, or to the end."""
