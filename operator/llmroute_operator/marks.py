@@ -52,8 +52,9 @@ class Marks:
     def later(self, namespace: str, at: float) -> None:
         """Look at the namespace again, though nothing may have changed."""
         entry = self._entries.setdefault(namespace, _Entry())
+        at = max(at, entry.ended + APART, entry.held_until)
         if entry.due is None or (at < entry.due and not entry.dirty):
-            entry.due = max(at, entry.held_until)
+            entry.due = at
 
     def take(self, now: float) -> Turn | None:
         """The namespace that is due and has waited longest."""

@@ -42,6 +42,18 @@ def test_a_look_without_a_change_is_not_fresh(marks: Marks) -> None:
     assert turn is not None and not turn.fresh and turn.waited == 1.0
 
 
+def test_looks_keep_their_distance(marks: Marks) -> None:
+    marks.later("shop", 0.0)
+    marks.take(0.0)
+    marks.later("shop", 0.1)
+    marks.done("shop", 1.0, None)
+    marks.later("shop", 1.0)
+    assert marks.take(1.0) is not None, "what was asked for during the turn"
+    marks.done("shop", 1.0, 60.0)
+    marks.later("shop", 1.1)
+    assert marks.next() == 1.0 + APART
+
+
 def test_a_change_makes_a_planned_look_fresh_and_sooner(marks: Marks) -> None:
     marks.later("shop", 60.0)
     marks.mark("shop", 1.0)

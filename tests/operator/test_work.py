@@ -109,7 +109,7 @@ async def test_nudges_reach_the_pod_and_a_pod_that_is_gone_is_no_trouble(cluster
     for name in ("gone", "app"):
         schedule.want(pod(name, namespace=namespace), Wanted("abc", "east", written=True), confirmed=False, now=now)
     task = asyncio.create_task(Nudger(cluster, schedule, metrics).run())
-    await until(lambda: b'nudges_total{result="ok"} 1.0' in metrics.exposition())
+    await until(lambda: metrics.exposition().count(b"llmroute_operator_nudges_total{") == 2)
     task.cancel()
     found = await cluster.read("pods", namespace, "app")
     assert found is not None
