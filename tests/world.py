@@ -184,9 +184,10 @@ class World:
                 await asyncio.sleep(0.001)
 
     async def queued(self, name: str, requests: int) -> None:
-        """Waits until so many requests wait for a slot of a target."""
+        """Waits until so many requests wait for a slot of a target, or of any other."""
+        slots = self.target(name).slots
         async with asyncio.timeout(5.0):
-            while len(self.target(name).slots._waiting) != requests:  # noqa: ASYNC110 - nobody tells
+            while sum(slots in place.wants for place in slots.line.places) != requests:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.001)
 
     async def left(self, name: str, clients: int = 1) -> None:

@@ -1,6 +1,7 @@
 """Choose → exchange → observe → again, before the commit point only."""
 
 import asyncio
+from contextlib import suppress
 from random import Random
 from time import monotonic
 
@@ -8,14 +9,15 @@ import msgspec
 
 from llmroute import dialects
 from llmroute.buffers import Share
-from llmroute.errors import AttemptError, ClientError, DeadlineExceeded, NoCandidate, Rejected
+from llmroute.errors import AttemptError, ClientError, DeadlineExceeded, NoCandidate, Overloaded, Rejected
 from llmroute.exchange import Exchange
 from llmroute.health import RetryBudget
 from llmroute.learning import Learner
 from llmroute.patience import EARLY
 from llmroute.request import Decision, InferenceRequest, Outcome
-from llmroute.routing import NOTHING_TRIED, choose
+from llmroute.routing import NOTHING_TRIED, choose, in_question
 from llmroute.runtime import LiveRoute
+from llmroute.slots import Slots
 from llmroute.target import LiveTarget
 
 PAUSE = 0.1
@@ -93,7 +95,12 @@ class Attempts:
             if last is not None and any(target is failed.target for failed in self.failed):
                 await asyncio.sleep(PAUSE * len(self.failed) * self._rng.uniform(0.5, 1.0))
                 now = monotonic()
+            queued = 0.0
+            if not target.slots.take():
+                target, body = await self._in_turn(target, body, now)
+                queued, now = monotonic() - now, monotonic()
             exchange = self._attempt(target, body, now)
+            exchange.queued = queued
             try:
                 return await exchange.start()
             except AttemptError as error:
@@ -120,9 +127,48 @@ class Attempts:
             except ClientError as error:
                 self._ask = route.ask_without(self._ask, target.profile, error.param or "body")
 
+    async def _in_turn(self, target: LiveTarget, body: bytes, now: float) -> tuple[LiveTarget, bytes]:
+        """The chosen target is full: wait in the route's line until it, or another that would do, has a slot, and take
+        that: within the app's deadline, and no longer than the answer, or a stream's start, may take. Raises besides
+        what choosing raises DeadlineExceeded and Overloaded."""
+        request, line = self._request, self._route.line
+        timeouts = self._route.declared.spec.failover.timeouts
+        longest: float = timeouts.first_token if request.stream else timeouts.total
+        within = longest if request.deadline is None else max(0.0, min(longest, request.deadline - now))
+        place = line.join()
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    slots = await place.turn(self._would_do())
+                    slots.in_flight -= 1  # given back for a moment, so that it can be chosen
+                    try:
+                        with suppress(NoCandidate):  # nobody is left: the choice stands, and its failure says why
+                            target, body = self._pick(monotonic())
+                        if target.slots.take():
+                            return target, body
+                    finally:
+                        slots.wake()
+        except TimeoutError:
+            if within < longest:
+                raise DeadlineExceeded("the deadline given by x-llmroute-max-latency passed in the queue") from None
+            raise Overloaded(f"no slot came free within {within:g} s", retry_after=1.0) from None
+        finally:
+            line.leave(place)
+
+    def _would_do(self) -> set[Slots]:
+        """Slots of the targets that might be chosen instead of the full one that was."""
+        assert self.decision is not None
+        route, tried = self._route, [exchange.target.name for exchange in self.failed]
+        names = {*in_question(route.candidates, self._ask, tried), self.decision.target}
+        return {route.targets[name].slots for name in names}
+
     def _attempt(self, target: LiveTarget, body: bytes, now: float) -> Exchange:
         timeouts = self._route.declared.spec.failover.timeouts
-        self.exchange = exchange = Exchange(self._request, target, body, timeouts, self._share, self._learner)
+        try:
+            self.exchange = exchange = Exchange(self._request, target, body, timeouts, self._share, self._learner)
+        except BaseException:
+            target.slots.release()
+            raise
         assert self.decision is not None
         self._learner.chosen(exchange, self.decision, self.failed, now)
         return exchange

@@ -1,6 +1,5 @@
 """One attempt: request out, frames in, translation, first content, and exactly one Observation at its end."""
 
-import asyncio
 import time
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -15,9 +14,7 @@ from llmroute.errors import (
     ConnectFailed,
     ConnectTimeout,
     CredentialMissing,
-    DeadlineExceeded,
     FirstTokenTimeout,
-    Overloaded,
     Rejected,
     StreamBroken,
     TotalTimeout,
@@ -67,7 +64,7 @@ class Observer(Protocol):
 
 
 class Exchange:
-    """One attempt at one target.
+    """One attempt at one target, which holds a slot there.
 
     `await start()` returns the first bytes for the app once the answer is committed, `await more()` the next ones
     and `b""` at the clean end. Both raise a leaf of AttemptError when the attempt fails; `failure` then tells what
@@ -110,6 +107,7 @@ class Exchange:
         self._body = body
         """The request as the target wants it."""
         self.queued = 0.0
+        """Seconds that the request waited for the slot."""
         self.stalled = 0.0
         """Seconds that the app's back-pressure took of the generation; the relay adds to it."""
         self.response: Response | None = None
@@ -125,7 +123,7 @@ class Exchange:
         self._unread = False
         """A large non-stream that is relayed without being looked at: its tokens are not known."""
         self.waits_since = 0.0
-        """Instant from which the target is waited for; 0 while there is no slot."""
+        """Instant from which the target is waited for."""
 
     @property
     def first_content_at(self) -> float | None:
@@ -145,10 +143,8 @@ class Exchange:
         return 0.0 if ended is None else ended.timings.queue + ended.timings.connect + ended.waited
 
     async def start(self) -> bytes:
-        """Send, and wait for the commit point. Raises AttemptError leaves, Overloaded and Unsupported."""
+        """Send, and wait for the commit point. Raises AttemptError leaves and Overloaded."""
         try:
-            if not self.target.slots.take():
-                await self._queue()
             response = self._sent() or await self._dialled()
             if self.request.peek.stream:
                 return await self._first_frames(response)
@@ -211,20 +207,6 @@ class Exchange:
         self.response = response
         self.waits_since = response.written_at
         self._patience.begin(response)
-
-    async def _queue(self) -> None:
-        """Wait for a slot, within the app's deadline and no longer than the answer, or a stream's start, may take."""
-        entered = monotonic()
-        longest = self._timeouts.first_token if self.request.stream else self._timeouts.total
-        within = self._patience.within(longest)
-        try:
-            async with asyncio.timeout(within):
-                await self.target.slots.acquire()
-        except TimeoutError:
-            if within < longest:
-                raise DeadlineExceeded("the deadline given by x-llmroute-max-latency passed in the queue") from None
-            raise Overloaded(f"no slot at {self.target.name} came free within {within:g} s", retry_after=1.0) from None
-        self.queued = monotonic() - entered
 
     async def _large_answer(self, response: "Response", body: bytes) -> bytes:
         """Go on from the beginning `body`, counting as buffered what comes. Raises Overloaded besides."""
@@ -352,7 +334,6 @@ class Exchange:
         response = self.response
         if response is not None:
             response.release()
-        if self.waits_since:
-            self.target.slots.release()
+        self.target.slots.release()
         self.observation = observation = observation_of(self, outcome, now, retry_after)
         self._observer.attempt_ended(self.target, observation)

@@ -22,6 +22,7 @@ from llmroute.latency import Lengths
 from llmroute.owners import Owners
 from llmroute.request import Dialect, InferenceRequest, Operation, Wishes
 from llmroute.routing import Ask, Candidates, Policy
+from llmroute.slots import Line
 from llmroute.spec import LLMRoute, Target
 from llmroute.target import Learned, LiveTarget
 from llmroute.upstream import Origin, Upstream
@@ -35,11 +36,13 @@ DEFAULT_SECRET = "llmroute-credentials"
 class LearnedRoute:
     """What answers taught us about one route; outlives reloads."""
 
-    __slots__ = ("lengths", "owners")
+    __slots__ = ("lengths", "line", "owners")
 
     def __init__(self) -> None:
         self.lengths = Lengths()
         self.owners = Owners()
+        self.line = Line()
+        """Requests that wait for a slot at any of the targets."""
 
 
 def _answered_by(declared: LLMRoute) -> str:
@@ -64,6 +67,7 @@ class LiveRoute:
         "flights",
         "key",
         "lengths",
+        "line",
         "name",
         "namespace",
         "owners",
@@ -85,6 +89,7 @@ class LiveRoute:
         self.cache = cache
         self.lengths = learned.lengths
         self.owners = learned.owners
+        self.line = learned.line
         for target in self.targets.values():
             target.lengths = learned.lengths
         self.flights = SingleFlight()
@@ -249,6 +254,7 @@ class Compiler:
 
     def _route(self, declared: LLMRoute, keys: KeySources, kept: Kept) -> LiveRoute:
         key, targets = declared.key, []
+        kept_route = kept.routes[key] = self._kept.routes.get(key) or LearnedRoute()
 
         def addresses(target: Target) -> frozenset[str]:
             _, origin = _place_of(target, key)
@@ -263,15 +269,14 @@ class Compiler:
                 origin = msgspec.structs.replace(origin, address=endpoint.address)
             profile = dialects.profile_for(target.provider, target.url)
             identity = (key, target.name, target.provider, target.model, url)
-            learned = kept.targets[identity] = self._kept.targets.get(identity) or Learned(target.name)
+            learned = kept.targets[identity] = self._kept.targets.get(identity) or Learned(target.name, kept_route.line)
             sources = keys(declared.metadata.namespace, target)
             credential = Credential(profile.auth_header, profile.auth_prefix, sources)
             live = LiveTarget(key, target, credential, learned, self._upstream.pool(origin))
             if endpoint is not None:
                 live.candidate.declared_as = endpoint.of
             targets.append(live)
-        learned_route = kept.routes[key] = self._kept.routes.get(key) or LearnedRoute()
-        route = LiveRoute(serving, targets, self._cache(declared, kept), learned_route)
+        route = LiveRoute(serving, targets, self._cache(declared, kept), kept_route)
         route.answered_by = _answered_by(declared)  # whichever address it was
         return route
 

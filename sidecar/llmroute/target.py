@@ -7,7 +7,7 @@ from llmroute.latency import Latency, Lengths, Window
 from llmroute.learning import Tally
 from llmroute.request import InferenceRequest
 from llmroute.routing import Candidate
-from llmroute.slots import Slots
+from llmroute.slots import Line, Slots
 from llmroute.spec import Target
 from llmroute.upstream import Origin, Pool, build_head
 from llmroute.watch import Watch
@@ -20,13 +20,13 @@ class Learned:
 
     __slots__ = ("credential", "health", "latency", "slots", "tally", "window")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, line: Line) -> None:
         self.latency = Latency(None, None)
         self.health = Health(name)
         self.credential: Credential | None = None
         """The one that it was learned with last."""
         self.window = Window()
-        self.slots = Slots()
+        self.slots = Slots(line)
         self.tally = Tally()
 
 

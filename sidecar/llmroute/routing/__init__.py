@@ -10,8 +10,19 @@ route's revision lives.
 from llmroute.routing.ask import Ask
 from llmroute.routing.candidate import Candidate, Load
 from llmroute.routing.candidates import Candidates
-from llmroute.routing.choose import NOTHING_TRIED, REASONS, choose
+from llmroute.routing.choose import NOTHING_TRIED, REASONS, choose, in_question
 from llmroute.routing.explain import explain
 from llmroute.routing.policy import Policy
 
-__all__ = ["NOTHING_TRIED", "REASONS", "Ask", "Candidate", "Candidates", "Load", "Policy", "choose", "explain"]
+__all__ = [
+    "NOTHING_TRIED",
+    "REASONS",
+    "Ask",
+    "Candidate",
+    "Candidates",
+    "Load",
+    "Policy",
+    "choose",
+    "explain",
+    "in_question",
+]

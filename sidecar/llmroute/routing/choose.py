@@ -70,6 +70,13 @@ def choose(
     return Decision(chosen.name, reason)
 
 
+def in_question(candidates: Candidates, ask: Ask, tried: Collection[str]) -> set[str]:
+    """Names of the normal targets that can answer the request, as far as it has not tried them: when all that are ready
+    are full, it is worth choosing again as soon as any of these has a free slot."""
+    eligible = _possible(candidates.eligible(ask), ask, candidates.policy)
+    return {candidate.name for candidate in eligible.normal if candidate.name not in tried}
+
+
 def _ready(normal: list[Candidate], now: float, rng: Random, tried: Collection[str]) -> list[Candidate]:
     """Those that may be used now and were not tried; the very list where that is everyone, which is the rule."""
     if not tried:
