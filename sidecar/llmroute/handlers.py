@@ -305,8 +305,6 @@ class Visit:
             headers += f"x-llmroute-attempts: {self.attempts.trail}\r\n"
         self._status = status
         body = dialects.error_body(self._dialect, error)
-        if not arrival.complete:  # the rest of its body is not read
-            arrival.stays = False
         lines = identified(self._id, self._dialect) + headers.encode()
         send_whole(arrival, status, JSON, lines, body)
 

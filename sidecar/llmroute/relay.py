@@ -24,6 +24,8 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 def _head(arrival: Arrival, status: int, headers: bytes) -> bytes:
     start = _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+    if arrival.body is not None and not arrival.body.ended:  # what is left of it is not read
+        arrival.stays = False
     if not arrival.stays:
         return b"%b%bconnection: close\r\n" % (start, headers)
     if arrival.opening.old:
@@ -56,7 +58,7 @@ class Pipe:
     def __init__(self, arrival: Arrival) -> None:
         self._arrival = arrival
         self._chunked = not arrival.opening.old
-        if not self._chunked or not arrival.complete:
+        if not self._chunked:
             arrival.stays = False
         self._head = b""
 

@@ -268,7 +268,7 @@ class Connection(asyncio.Protocol):
         self._arrival = None
         if self.lost:
             self._server.closed(self)
-        elif arrival.stays and arrival.complete and not self._server.draining:
+        elif arrival.stays and arrival.complete:
             self.quiet = 0
             if self._paused:
                 self.go_on()
@@ -314,6 +314,13 @@ class Connection(asyncio.Protocol):
         """Close unless a request is being answered."""
         if self._arrival is None and not self._dropping:
             self.transport.close()
+
+    def end_soon(self) -> None:
+        """Close when nothing is under way: at once, or after the answer, which says so if it has not begun."""
+        if self._arrival is not None:
+            self._arrival.stays = False
+        else:
+            self.end_if_idle()
 
     def cut(self) -> None:
         """End whatever is still under way."""

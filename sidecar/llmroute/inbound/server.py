@@ -38,7 +38,7 @@ class AppServer:
         """A connection has come."""
         self._connections.add(connection)
         if self.draining:
-            connection.end_if_idle()
+            connection.end_soon()
         elif self._round is None:
             self._round = self.loop.call_later(ROUND, self._look_around)
 
@@ -52,7 +52,7 @@ class AppServer:
         """Close what is idle, now and from now on; returns when nothing is left."""
         self.draining = True
         for connection in list(self._connections):
-            connection.end_if_idle()
+            connection.end_soon()
         if self._connections:
             self._empty = self.loop.create_future()
             await self._empty

@@ -165,6 +165,18 @@ async def test_an_answer_before_the_end_of_the_body_reaches_an_app_that_goes_on_
         assert await app.closed()
 
 
+async def test_an_answer_that_does_not_wait_for_the_body_ends_the_connection() -> None:
+    async def does_not_read(arrival: Arrival) -> None:
+        send_whole(arrival, 200, JSON, b"", b"{}")
+
+    async with echo(does_not_read) as here, here.app() as app:
+        app.send(start("content-length: 10") + b"12345")
+        assert (await app.answer()).headers["connection"] == "close"
+        app.send(b"67890" + post())
+        assert await app.closed()
+        assert len(here.arrivals) == 1
+
+
 async def test_an_app_that_does_not_let_go_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "LINGER", 0.05)
     async with echo() as here, here.app() as app:

@@ -30,7 +30,7 @@ BREAKS: dict[str, tuple[Fault, str]] = {
 async def test_a_stream_that_breaks_after_content_ends_with_an_error_event(
     fault: Fault, outcome: str, app: str, to: str
 ) -> None:
-    east = provider("east", dialect=to, faults=[fault], tokens_per_second=Speed(median=500))
+    east = provider("east", dialect=to, faults=[fault], tokens_per_second=Speed(median=100))
     failover = SHORT if isinstance(fault, Stall) else {}
     async with world(east, provider("west"), failover=failover) as here:
         async with here.app() as connection:
