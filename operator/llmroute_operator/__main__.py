@@ -28,7 +28,7 @@ DEAF = 120.0
 """Seconds that a change may go untold by a watch before the process is said to be dead."""
 STUCK = 150.0
 """Seconds that a namespace may wait for its turn, or a turn take."""
-NOT_YET, STILL = 10.0, 60.0
+NOT_YET, STILL = 5.0, 60.0
 """Seconds between two looks whether we may watch: while we may not, and while we may."""
 LAST_MOMENTS = 5.0
 """Seconds that the work gets to end in."""
