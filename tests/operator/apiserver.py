@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -123,7 +124,9 @@ class ApiServer:
 
     def _run(self, name: str, *arguments: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
-            command = [str(self.folder / "programs" / name), *arguments]
+            # Tests that are killed leave nothing behind.
+            bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+            command = [*bound, str(self.folder / "programs" / name), *arguments]
             self._processes[name] = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def _end(self, name: str, how: int) -> None:
