@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from llmroute.inbound.connection import Arrival, Connection
+from llmroute.inbound.arrival import Arrival
+from llmroute.inbound.connection import Connection
 
 KEEP_ALIVE = 75.0
 """Seconds that an idle connection of an app is kept: longer than the SDKs' pools keep theirs (5 to 60 s), so that
