@@ -24,6 +24,8 @@ FAILURES = 3
 LONGEST_NAME = 63
 """Of a ScaledObject: KEDA makes a label of it."""
 
+DISABLED = Aspect(False, "Disabled", "Autoscaling is switched off in the operator's settings (autoscaling.enabled).")
+
 
 class Rules(Struct, frozen=True):
     """How to scale, whatever the route: from the operator's settings."""
@@ -34,7 +36,7 @@ class Rules(Struct, frozen=True):
     up_after: int = 30
     """Seconds that more must have been wanted for."""
     down_after: int = 300
-    """Seconds that less must have been wanted for: a replica that went too early costs more than one that stays."""
+    """Seconds that less must have been wanted for."""
 
 
 class Scalers(Struct, frozen=True):
@@ -49,7 +51,7 @@ class Plan(Struct, frozen=True):
 
     write: Sequence[dict[str, Any]]
     delete: Sequence[str]
-    """Names of ours that no route wants any more. Those of deleted routes go by themselves (owner references)."""
+    """Names of ours that no route wants or may have any more. Those of deleted routes go by themselves (owners)."""
     aspects: Mapping[str, Aspect]
 
 
@@ -64,6 +66,9 @@ def plan(routes: Sequence[Object], verdicts: Mapping[str, Verdict], scalers: Sca
         uid = body["metadata"]["uid"]
         verdict = verdicts.get(uid)
         if verdict is None or not (body.get("spec") or {}).get("autoscaling"):
+            continue
+        if not rules.enabled:
+            aspects[uid] = DISABLED
             continue
         scaled_object = scaled_object_name(_name(body))
         if (
@@ -109,10 +114,6 @@ def _is_ours(scaled_object: Object) -> bool:
 
 
 def _impossible(scalers: Scalers, rules: Rules) -> Aspect | None:
-    if not rules.enabled:
-        return Aspect(
-            False, "Disabled", "Autoscaling is switched off in the operator's settings (autoscaling.enabled)."
-        )
     if scalers.scaled_objects is None:
         return Aspect(
             False,

@@ -72,6 +72,9 @@ class Reconciler:
         self._seen = seen
         self._sidecars = sidecars
         self._regions = Regions(cluster)
+        self._rules = Rules(
+            settings.prometheus_address, settings.autoscaling, settings.scale_up_after, settings.scale_down_after
+        )
         self._namespaces: dict[str, Namespace] = {}
         self.nudges = Schedule()
 
@@ -226,9 +229,8 @@ class Reconciler:
         assert space.snapshot is not None and space.plan is not None
         wanted = any(one["spec"].get("autoscaling") for one in space.snapshot.routes)
         if wanted or space.scaled.ours:
-            rules = Rules(self._settings.prometheus_address, self._settings.autoscaling)
             routes, verdicts = space.snapshot.routes, space.plan.verdicts
-            space.scaled = await scale(self._cluster, space.name, routes, verdicts, rules)
+            space.scaled = await scale(self._cluster, space.name, routes, verdicts, self._rules)
         space.scaled_at = now
 
     async def _report(self, space: Namespace) -> None:

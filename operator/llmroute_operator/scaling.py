@@ -8,7 +8,7 @@ from msgspec import Struct
 from llmroute_operator import names
 from llmroute_operator.autoscaling import Rules, Scalers, plan
 from llmroute_operator.cluster import Cluster, Object
-from llmroute_operator.errors import NotFound
+from llmroute_operator.errors import Forbidden, NotFound
 from llmroute_operator.verdicts import Aspect, Verdict
 
 
@@ -27,7 +27,7 @@ async def scale(
     cluster: Cluster, namespace: str, routes: Sequence[Object], verdicts: Mapping[str, Verdict], rules: Rules
 ) -> Scaled:
     """Read the autoscalers of a namespace, and write and delete ours as planned."""
-    scalers = await _read(cluster, namespace) if rules.enabled else Scalers()
+    scalers = await _read(cluster, namespace) if rules.enabled else await _left(cluster, namespace)
     wanted = plan(routes, verdicts, scalers, rules)
     there = {one["metadata"]["name"] for one in scalers.scaled_objects or ()}
     for manifest in wanted.write:
@@ -51,6 +51,14 @@ async def _read(cluster: Cluster, namespace: str) -> Scalers:
         _scaled_objects(cluster, namespace), cluster.objects("horizontalpodautoscalers", namespace)
     )
     return Scalers(hpas, scaled_objects)
+
+
+async def _left(cluster: Cluster, namespace: str) -> Scalers:
+    """Where scaling is switched off, what there still is, for it to be taken back."""
+    try:
+        return Scalers((), await _scaled_objects(cluster, namespace))
+    except Forbidden:  # whoever switched it off may have taken the right away, too
+        return Scalers()
 
 
 async def _scaled_objects(cluster: Cluster, namespace: str) -> Sequence[Object] | None:

@@ -9,6 +9,8 @@ from llmroute.errors import ConfigError
 from llmroute_operator import names
 
 LEVELS = ("debug", "info", "warning", "error")
+LONGEST_WINDOW = 3600
+"""Seconds that a HorizontalPodAutoscaler can look back."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +26,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nudge: bool = True
     """Whether we may patch annotations of pods; without it kubelet needs one or two minutes for a new configuration."""
     autoscaling: bool = True
+    scale_up_after: int = 30
+    """Seconds that more replicas must have been wanted for."""
+    scale_down_after: int = 300
+    """Seconds that fewer must have been wanted for: a replica that went too early costs more than one that stays."""
     webhook_name: str = ""
     """MutatingWebhookConfiguration whose caBundle is ours to set; empty: cert-manager's."""
     certificate_secret: str = names.CERTIFICATE_SECRET
@@ -54,6 +60,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         prometheus_address=text("PROMETHEUS_ADDRESS"),
         nudge=_switch("NUDGE", text("NUDGE", "true")),
         autoscaling=_switch("AUTOSCALING", text("AUTOSCALING", "true")),
+        scale_up_after=_window("SCALE_UP_SECONDS", text("SCALE_UP_SECONDS", "30")),
+        scale_down_after=_window("SCALE_DOWN_SECONDS", text("SCALE_DOWN_SECONDS", "300")),
         webhook_name=text("WEBHOOK_NAME"),
         certificate_secret=text("CERTIFICATE_SECRET", names.CERTIFICATE_SECRET),
         injector_service=text("INJECTOR_SERVICE", names.INJECTOR_SERVICE),
@@ -73,6 +81,12 @@ def _level(value: str) -> str:
     if value.lower() not in LEVELS:
         raise ConfigError(f"expected one of {', '.join(LEVELS)}, got {value!r}", where="LLMROUTE_LOG_LEVEL")
     return value.lower()
+
+
+def _window(name: str, value: str) -> int:
+    if not value.isdecimal() or int(value) > LONGEST_WINDOW:
+        raise ConfigError(f"expected seconds, at most {LONGEST_WINDOW}, got {value!r}", where=f"LLMROUTE_{name}")
+    return int(value)
 
 
 def _port(value: str) -> int:

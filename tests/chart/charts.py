@@ -37,7 +37,11 @@ EVERYTHING: Values = {
         "tolerations": [{"key": "system", "operator": "Exists"}],
         "podLabels": {"team": "platform"},
     },
-    "autoscaling": {"prometheusAddress": "http://prometheus.monitoring.svc:9090"},
+    "autoscaling": {
+        "prometheusAddress": "http://prometheus.monitoring.svc:9090",
+        "scaleUpSeconds": 0,
+        "scaleDownSeconds": 3600,
+    },
     "networkPolicies": {
         "enabled": True,
         "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],

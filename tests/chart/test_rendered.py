@@ -102,6 +102,8 @@ def test_the_operator_and_the_injector_take_what_the_chart_tells_them(helm: Helm
     assert told.nudge == values["operator"].get("nudge", True)
     assert told.autoscaling == values["autoscaling"].get("enabled", True)
     assert told.prometheus_address == values["autoscaling"].get("prometheusAddress", "")
+    assert told.scale_up_after == values["autoscaling"].get("scaleUpSeconds", 30)
+    assert told.scale_down_after == values["autoscaling"].get("scaleDownSeconds", 300)
     assert injected.injection.defaults.image.endswith((f"llmroute/sidecar:{llmroute.__version__}", "0" * 64))
     assert injected.injection.defaults.cpu.request == "50m"
 
@@ -211,6 +213,7 @@ def test_before_kubernetes_1_30_there_are_no_policies(helm: Helm) -> None:
         ({"images": {"sidecar": {"digest": "sha256:1"}}}, "/images/sidecar/digest"),
         ({"namespaces": "shop"}, "/namespaces"),
         ({"autoscaling": {"prometheusAddress": "prometheus:9090"}}, "/autoscaling/prometheusAddress"),
+        ({"autoscaling": {"scaleDownSeconds": 3601}}, "/autoscaling/scaleDownSeconds"),
         ({"certificates": {"method": "by-hand"}}, "/certificates/method"),
         ({"namespaces": ["shop"]}, "set certificates.method to cert-manager or provided"),
         ({"certificates": {"method": "provided"}}, "set certificates.provided.secretName"),

@@ -139,6 +139,8 @@ class TestTheCondition:
         found = planned(scaling(), scaled=stored, rules=Rules(prometheus="http://p", enabled=False))
         assert told(found) == "False Disabled"
         assert found.delete == ["llmroute-chat"]
+        bad = planned(scaling(targets=[]), scaled=stored, rules=Rules(prometheus="http://p", enabled=False))
+        assert (told(bad), bad.delete) == ("False Disabled", ["llmroute-chat"])
 
     def test_is_not_there_where_nothing_is_declared(self) -> None:
         assert planned(route()).aspects == {}
