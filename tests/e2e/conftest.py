@@ -135,7 +135,8 @@ def autoscaling(llmroute: Cluster) -> Cluster:
     """The cluster with Prometheus, which scrapes every sidecar each second, and KEDA; the operator knows of both."""
     add(llmroute, "prometheus")
     add(llmroute, "keda")
-    install(llmroute, f"autoscaling.prometheusAddress={PROMETHEUS}")
+    quick = ("scaleUpSeconds=2", "scaleDownSeconds=5", f"prometheusAddress={PROMETHEUS}")
+    install(llmroute, *(f"autoscaling.{setting}" for setting in quick))
     return llmroute
 
 
@@ -160,6 +161,12 @@ def story(llmroute: Cluster, request: pytest.FixtureRequest) -> Iterator[Story]:
     """A namespace whose pods get sidecars, named after the test."""
     name = request.node.name.removeprefix("test_").replace("_", "-").partition("[")[0][:50].strip("-")
     yield from in_namespace(llmroute, name, {"llmroute.dev/injection": "enabled"})
+
+
+@pytest.fixture
+def neighbour(llmroute: Cluster, story: Story) -> Iterator[Story]:
+    """Another namespace whose pods get sidecars."""
+    yield from in_namespace(llmroute, f"{story.name}-neighbour", {"llmroute.dev/injection": "enabled"})
 
 
 def in_namespace(cluster: Cluster, name: str, labels: dict[str, str]) -> Iterator[Story]:

@@ -64,10 +64,10 @@ class Story:
         url = f"http://{name}.{self.name}.svc/v1"
         return {"name": name, "provider": "openai", "model": "gpt-5", "url": url, **members}
 
-    def rendered(self, text: str) -> None:
-        """Waits until the configuration that pods start with says something, such as a route's name."""
-        config = ("get", "configmap", "llmroute-config", "-o", "yaml")
-        self.cluster.until(f"{text} is rendered", lambda: text in self.kubectl(*config))
+    def rendered(self, route: str) -> None:
+        """Waits until the configuration that pods start with has a route."""
+        config, name = ("configmap", "llmroute-config"), f'"name":"{route}"'
+        self.cluster.until(f"{route} is rendered", lambda: name in self.get(*config)["data"]["routes.json"])
 
     def condition(self, route: str, kind: str) -> Mapping[str, Any]:
         """A condition of a route, if it is about the route as it stands now; else nothing."""
@@ -141,14 +141,22 @@ class Story:
         """The last requests that a simulated provider got: method, path, headers, body."""
         return list(json.loads(self.call("providers", "GET", f"http://{provider}/simulator/requests?last={last}")[1]))
 
-    def app(self, name: str, *, replicas: int = 1, labels: Mapping[str, str] | None = None, **settings: str) -> None:
+    def app(
+        self,
+        name: str,
+        *,
+        replicas: int = 1,
+        labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
+        **settings: str,
+    ) -> None:
         """An app that uses OpenAI's SDK, ready; `settings` are its environment (RATE, STREAM, MODEL, TOKENS)."""
         container = {
             "image": IMAGES["e2e-app"],
             "env": [{"name": key, "value": value} for key, value in settings.items()],
             "readinessProbe": {"httpGet": {"path": "/counts", "port": 8000}, "periodSeconds": 1},
         }
-        self.deploy(name, container, replicas=replicas, labels=labels or {})
+        self.deploy(name, container, replicas=replicas, labels=labels, annotations=annotations)
 
     def ask(self, app: str, question: str) -> str:
         """What the model says to an app that asks it. Raises AssertionError unless it is answered."""
@@ -198,12 +206,14 @@ class Story:
         *,
         replicas: int = 1,
         labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
         volumes: list[Manifest] | None = None,
     ) -> None:
         """A Deployment with one container called `main`, under restricted Pod Security. Waits until it is ready."""
         main = {"name": "main", "imagePullPolicy": "IfNotPresent", "securityContext": RESTRICTED, **container}
         pod = {"containers": [main], "volumes": volumes or [], "terminationGracePeriodSeconds": 10}
-        template = {"metadata": {"labels": {"app": name, **(labels or {})}}, "spec": pod}
+        metadata = {"labels": {"app": name, **(labels or {})}, "annotations": annotations or {}}
+        template = {"metadata": metadata, "spec": pod}
         spec = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template}
         self.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec})
         self.cluster.ready("deployment", name, self.name)
