@@ -1,6 +1,6 @@
 """What a namespace's sidecars should run, decided from what is there. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -40,17 +40,45 @@ def plan(
             entries.append(route_entry(body, services, domain))
         elif found[uid].serves is Serves.BEFORE:
             entries.append(before[uid])
-    rendered = render(entries)
-    weighed = {uid: _weighed(uid, verdict, rendered) for uid, verdict in found.items()}
-    return Plan(weighed, rendered, {one["metadata"]["uid"]: one for one in entries})
+    rendered = render(_ranked(entries, before))
+    outgrown: set[str] = set()
+    while more := {_uid(one) for one in entries if _can_go_back(one, before, rendered)} - outgrown:
+        outgrown |= more
+        entries = [before[_uid(one)] if _uid(one) in more else one for one in entries]
+        rendered = render(_ranked(entries, before))
+    weighed = {uid: _weighed(uid, verdict, rendered, outgrown) for uid, verdict in found.items()}
+    return Plan(weighed, rendered, {_uid(one): one for one in entries if _uid(one) not in rendered.left_out})
 
 
-def _weighed(uid: str, verdict: Verdict, rendered: Rendered) -> Verdict:
-    if uid not in rendered.left_out:
+def _uid(entry: Object) -> str:
+    return str(entry["metadata"]["uid"])
+
+
+def _ranked(entries: Sequence[Object], before: Mapping[str, Object]) -> list[Object]:
+    """What serves already comes first: nothing that is new or grows pushes it out."""
+    return sorted(entries, key=lambda one: before.get(_uid(one)) != one)
+
+
+def _can_go_back(entry: Object, before: Mapping[str, Object], rendered: Rendered) -> bool:
+    """Whether a route that there is no room for can go on as it was. Not if it gave up models or pods since: another
+    route may have them now."""
+    uid = _uid(entry)
+    return (
+        uid in rendered.left_out
+        and uid in before
+        and all(before[uid]["spec"].get(claim) == entry["spec"].get(claim) for claim in ("models", "workloads"))
+    )
+
+
+def _weighed(uid: str, verdict: Verdict, rendered: Rendered, outgrown: Collection[str]) -> Verdict:
+    if uid not in rendered.left_out and uid not in outgrown:
         return verdict
+    lost = (
+        "this route." if uid in rendered.left_out else "this version of the route; sidecars go on with the one before."
+    )
     why = (
-        "The ConfigMap llmroute-config of this namespace has no room left for this route; older routes go first. Make "
-        "routes smaller, or spread them over namespaces."
+        f"The ConfigMap llmroute-config of this namespace has no room left for {lost} Make routes smaller, or spread "
+        "them over namespaces."
     )
     return msgspec.structs.replace(verdict, blocked=Aspect(False, "ConfigTooLarge", why))
 

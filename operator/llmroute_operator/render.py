@@ -80,10 +80,7 @@ def service_url(wanted: Object, service: Object | None, namespace: str, domain: 
 
 
 def render(entries: Sequence[Object]) -> Rendered:
-    """The configuration that holds the entries; `entries` from the oldest to the youngest.
-
-    If not all fit, the older ones stay: a new route never pushes out one that serves.
-    """
+    """The configuration that holds the entries; if not all fit, those that come first in `entries`."""
     payload, revision = _file(entries)
     if _fits(payload):
         return Rendered(revision, payload, frozenset())

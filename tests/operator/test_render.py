@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_left_out_and_the_others_go_on() -> None:
     assert [one["metadata"]["name"] for one in orjson.loads(rendered.payload)["routes"]] == ["old", "young"]
 
 
-def test_a_new_route_never_pushes_out_one_that_serves() -> None:
+def test_what_comes_first_is_never_pushed_out() -> None:
     old = [bulky(f"old{i}", 300_000) for i in range(4)]
     assert not render.render(old).left_out
     assert render.render([*old, bulky("new", 300_000)]).left_out == {"uid-new"}
