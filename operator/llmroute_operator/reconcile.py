@@ -16,7 +16,7 @@ import msgspec
 
 from llmroute_operator import names
 from llmroute_operator.autoscaling import Rules
-from llmroute_operator.cluster import Cluster, Object
+from llmroute_operator.cluster import Cluster
 from llmroute_operator.errors import ClusterError, Conflict, Forbidden
 from llmroute_operator.metrics import Metrics
 from llmroute_operator.nudge import Schedule, Wanted
@@ -160,15 +160,20 @@ class Reconciler:
         space.around = await surroundings(self._cluster, space.name, now)
         if space.around.terminating:
             return
-        found = space.snapshot.services.get(names.SIDECARS_SERVICE)
-        await self._step("service", space, self._keep_service(space.name, found))
+        await self._step("service", space, self._keep_service(space, space.snapshot))
         await self._step("fleet key", space, self._keep_fleet_key(space))
 
-    async def _keep_service(self, namespace: str, found: Object | None) -> None:
+    async def _keep_service(self, space: Namespace, snapshot: Snapshot) -> None:
+        found = snapshot.services.get(names.SIDECARS_SERVICE)
         if found is None:
-            self._seen.wrote("services", await self._cluster.create("services", namespace, sidecars_service(namespace)))
+            written = await self._cluster.create("services", space.name, sidecars_service(space.name))
         elif (repaired := service_repaired(found)) is not None:
-            self._seen.wrote("services", await self._cluster.replace("services", namespace, repaired))
+            written = await self._cluster.replace("services", space.name, repaired)
+        else:
+            return
+        self._seen.wrote("services", written)
+        services = {**snapshot.services, names.SIDECARS_SERVICE: written}
+        space.snapshot = msgspec.structs.replace(snapshot, services=services)
 
     async def _keep_fleet_key(self, space: Namespace) -> None:
         found = await self._cluster.read("secrets", space.name, names.FLEET_SECRET)

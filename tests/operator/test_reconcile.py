@@ -177,6 +177,15 @@ async def test_a_service_that_somebody_edited_is_repaired(shop: Shop, operator: 
     assert found is not None and found["spec"]["selector"] == {names.SIDECAR: "true"}
 
 
+async def test_what_it_made_itself_is_not_made_again_by_the_look_of_a_minute_later(
+    shop: Shop, operator: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmroute_operator.reconcile.AROUND", 0.0)
+    await shop.route()
+    await operator.look(shop.name, fresh=True)
+    await operator.look(shop.name, fresh=False)
+
+
 async def test_a_route_that_became_invalid_goes_on_as_it_was_even_if_the_config_map_is_lost(
     shop: Shop, operator: Reconciler
 ) -> None:
