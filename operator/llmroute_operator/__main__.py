@@ -85,7 +85,7 @@ class Operator:
             group.create_task(self._turns.run())
             group.create_task(self._sidecars.run())
             group.create_task(self._nudger.run())
-            group.create_task(sweep(self._cluster, self._settings, self._seen, self._turns.mark))
+            group.create_task(sweep(self._cluster, self._settings, self._seen, self._metrics, self._turns.mark))
             if self._settings.webhook_name:
                 group.create_task(keep_certificate(self._cluster, self._settings, self._metrics))
 

@@ -64,7 +64,9 @@ class Metrics:
             "llmroute_operator_routes", "LLMRoutes by whether they are accepted.", ["accepted"], registry=registry
         )
         self.missed = Counter(
-            "llmroute_operator_watch_missed", "Changes that a list showed and no watch had told of.", registry=registry
+            "llmroute_operator_watch_missed",
+            "Times that a list showed a change in a namespace that no watch had told of.",
+            registry=registry,
         )
         self.certificate = Gauge(
             "llmroute_operator_certificate_expiry_timestamp_seconds",

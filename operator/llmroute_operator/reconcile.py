@@ -61,6 +61,12 @@ class Namespace:
         self.errors: list[ClusterError] = []
         """Of this look."""
 
+    def outdated(self, now: float) -> bool:
+        """Whether all must be read again although nothing told of a change: of users' Services no watch tells."""
+        if self.snapshot is None or self.plan is None:
+            return True
+        return now - self.snapshot.at >= (UNRESOLVED if self.plan.unresolved else RESYNC)
+
 
 class Reconciler:
     """Looks at namespaces."""
@@ -88,14 +94,13 @@ class Reconciler:
         read_anew = False
         space = self._namespaces.setdefault(name, Namespace(name))
         space.errors = []
-        if fresh or space.snapshot is None or now - space.snapshot.at >= RESYNC:
+        if fresh or space.outdated(now):
             space.snapshot = await read(self._cluster, name, now)
             read_anew = True
             remembered = space.plan.entries if space.plan else {}
             space.plan = await self._plan(space.snapshot, remembered)
-        snapshot = space.snapshot
-        assert space.plan is not None
-        if not snapshot.concerns_us:
+        assert space.snapshot is not None and space.plan is not None
+        if not space.snapshot.concerns_us:
             self._forget(name)
             return None
         if space.around is None or now - space.around.at >= AROUND:

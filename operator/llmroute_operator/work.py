@@ -139,7 +139,9 @@ class Nudger:
         self._metrics.nudges.labels(result).inc()
 
 
-async def sweep(cluster: Cluster, settings: Settings, seen: Seen, mark: Callable[[str], None]) -> None:
+async def sweep(
+    cluster: Cluster, settings: Settings, seen: Seen, metrics: Metrics, mark: Callable[[str], None]
+) -> None:
     """Compare, for ever, what is there with what the watches told; mark what they missed."""
     clock = asyncio.get_running_loop().time
     while True:
@@ -155,6 +157,7 @@ async def sweep(cluster: Cluster, settings: Settings, seen: Seen, mark: Callable
             continue
         for namespace in seen.listed(found, clock()):
             log.warning("a watch missed a change", extra={"namespace": namespace})
+            metrics.missed.inc()
             mark(namespace)
 
 

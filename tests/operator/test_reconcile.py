@@ -219,6 +219,20 @@ async def test_a_service_as_target_is_a_url_and_its_absence_is_told(shop: Shop, 
     assert await shop.condition("ResolvedRefs") == ("True", "ResolvedRefs")
 
 
+async def test_a_service_that_comes_later_is_found_although_no_watch_tells_of_it(
+    shop: Shop, operator: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmroute_operator.reconcile.UNRESOLVED", 0.0)
+    target = {"name": "v", "provider": "openai-compatible", "model": "m", "service": {"name": "vllm", "port": "http"}}
+    await shop.route(targets=[TARGET, target])
+    await operator.look(shop.name, fresh=True)
+    assert await shop.condition("ResolvedRefs") == ("False", "ServiceNotFound")
+    ports = [{"name": "http", "port": 8000}]
+    await shop.cluster.create("services", shop.name, {"metadata": {"name": "vllm"}, "spec": {"ports": ports}})
+    await operator.look(shop.name, fresh=False)
+    assert await shop.condition("ResolvedRefs") == ("True", "ResolvedRefs")
+
+
 async def test_a_route_without_room_is_told_and_the_others_are_served(
     shop: Shop, operator: Reconciler, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,13 +9,16 @@ from typing import cast
 import pytest
 from tests.operator.test_nudge import pod
 
+from llmroute_operator import names
 from llmroute_operator.cluster import Cluster
 from llmroute_operator.errors import Unavailable
 from llmroute_operator.marks import Marks
 from llmroute_operator.metrics import Metrics
 from llmroute_operator.nudge import Schedule, Wanted
 from llmroute_operator.reconcile import Reconciler
-from llmroute_operator.work import Nudger, Turns
+from llmroute_operator.seen import Seen
+from llmroute_operator.settings import Settings
+from llmroute_operator.work import Nudger, Turns, sweep
 
 
 class Looks:
@@ -115,3 +118,19 @@ async def test_nudges_reach_the_pod_and_a_pod_that_is_gone_is_no_trouble(cluster
     assert found is not None
     assert found["metadata"]["annotations"] == {"llmroute.dev/revision": "abc", "llmroute.dev/region": "east"}
     assert b'nudges_total{result="gone"} 1.0' in metrics.exposition()
+
+
+async def test_what_no_watch_told_is_found_by_the_sweep_marked_and_counted(
+    cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmroute_operator.work.SWEEP", 0.05)
+    target = {"name": "a", "provider": "openai", "model": "gpt-4o"}
+    route = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": "chat"}}
+    await cluster.create("llmroutes", namespace, {**route, "spec": {"targets": [target]}})
+    marked: list[str] = []
+    metrics, settings = Metrics(), Settings(namespaces=(namespace,))
+    task = asyncio.create_task(sweep(cluster, settings, Seen(), metrics, marked.append))
+    await until(lambda: bool(marked))
+    task.cancel()
+    assert marked[0] == namespace
+    assert f"llmroute_operator_watch_missed_total {len(marked)}.0" in metrics.exposition().decode()
