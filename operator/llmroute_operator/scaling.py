@@ -12,13 +12,17 @@ from llmroute_operator.errors import Forbidden, NotFound
 from llmroute_operator.verdicts import Aspect, Verdict
 
 
+KEDAS = ("Pending", "KEDANotReady", "NoMetrics")
+"""Reasons that go when KEDA has thought again: a Deployment that is applied after its route is there a moment later."""
+
+
 class Scaled(Struct, frozen=True):
     """How it went."""
 
     aspects: Mapping[str, Aspect]
     """By the uid of each route that wants to scale."""
     settling: bool
-    """KEDA has something to say soon."""
+    """KEDA may have something else to say soon."""
     ours: bool
     """There are ScaledObjects of ours."""
 
@@ -38,7 +42,7 @@ async def scale(
             await cluster.create("scaledobjects", namespace, manifest)
     for name in wanted.delete:
         await cluster.delete("scaledobjects", namespace, name)
-    settling = bool(wanted.write) or any(aspect.ok is None for aspect in wanted.aspects.values())
+    settling = bool(wanted.write) or any(aspect.reason in KEDAS for aspect in wanted.aspects.values())
     ours = any(
         (one["metadata"].get("labels") or {}).get(names.MANAGED_BY) == names.MANAGED_BY_VALUE
         for one in scalers.scaled_objects or ()

@@ -95,6 +95,17 @@ async def test_switched_off_without_rights_there_is_nothing_to_take_back(
 
 
 @pytest.mark.usefixtures("keda")
+@pytest.mark.parametrize(("ready", "settling"), [("Unknown", True), ("False", True), ("True", False)])
+async def test_keda_is_asked_again_soon_until_it_is_content(
+    cluster: Cluster, namespace: str, ready: str, settling: bool
+) -> None:
+    assert (await scaled(cluster, namespace, ON)).settling
+    status = {"conditions": [{"type": "Ready", "status": ready}]}
+    await cluster.patch("scaledobjects", namespace, "llmroute-chat", {"status": status})
+    assert (await scaled(cluster, namespace, ON)).settling == settling
+
+
+@pytest.mark.usefixtures("keda")
 async def test_waits_are_the_settings(cluster: Cluster, namespace: str) -> None:
     await scaled(cluster, namespace, ON)
     (kept,) = await cluster.objects("scaledobjects", namespace)
