@@ -11,7 +11,6 @@ from llmroute_operator.cluster import Cluster, Object
 from llmroute_operator.errors import Forbidden, NotFound
 from llmroute_operator.verdicts import Aspect, Verdict
 
-
 KEDAS = ("Pending", "KEDANotReady", "NoMetrics")
 """Reasons that go when KEDA has thought again: a Deployment that is applied after its route is there a moment later."""
 
