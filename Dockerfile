@@ -25,21 +25,28 @@ FROM build AS python-root
 COPY scripts/image_root.py scripts/
 RUN ["python3", "scripts/image_root.py", "python", "/root-of-image"]
 
-FROM build AS sidecar-root
+# What changes with every release is a layer of its own, the smallest.
+FROM build AS sidecar-dependencies
 COPY requirements/sidecar.txt requirements/
 RUN ["python3", "-m", "venv", "--without-pip", "/opt/llmroute"]
 RUN ["python3", "-m", "pip", "--python", "/opt/llmroute/bin/python", "install", "--require-hashes", "-r", "requirements/sidecar.txt"]
-COPY --from=wheel /wheel /wheel
 COPY scripts/image_root.py scripts/
-RUN ["python3", "scripts/image_root.py", "sidecar", "/root-of-image"]
+RUN ["python3", "scripts/image_root.py", "dependencies", "/root-of-image"]
 
-FROM build AS operator-root
+FROM sidecar-dependencies AS sidecar-package
+COPY --from=wheel /wheel /wheel
+RUN ["python3", "scripts/image_root.py", "sidecar", "/root-of-package"]
+
+FROM build AS operator-dependencies
 COPY requirements/operator.txt requirements/
 RUN ["python3", "-m", "venv", "--without-pip", "/opt/llmroute"]
 RUN ["python3", "-m", "pip", "--python", "/opt/llmroute/bin/python", "install", "--require-hashes", "-r", "requirements/operator.txt"]
-COPY --from=wheel /wheel /wheel
 COPY scripts/image_root.py scripts/
-RUN ["python3", "scripts/image_root.py", "operator", "/root-of-image"]
+RUN ["python3", "scripts/image_root.py", "dependencies", "/root-of-image"]
+
+FROM operator-dependencies AS operator-package
+COPY --from=wheel /wheel /wheel
+RUN ["python3", "scripts/image_root.py", "operator", "/root-of-package"]
 
 FROM scratch AS runtime
 COPY --from=python-root /root-of-image /
@@ -50,7 +57,8 @@ WORKDIR /
 USER 10001:10001
 
 FROM runtime AS operator
-COPY --from=operator-root /root-of-image /
+COPY --from=operator-dependencies /root-of-image /
+COPY --from=operator-package /root-of-package /
 RUN ["/opt/llmroute/bin/python", "-c", "import llmroute_operator, kopf, kubernetes.aio, cryptography"]
 ENTRYPOINT ["llmroute-operator"]
 ARG VERSION=0.0.0 REVISION=unknown CREATED=1970-01-01T00:00:00Z PYTHON_IMAGE
@@ -61,7 +69,8 @@ LABEL org.opencontainers.image.title="LLMRoute operator and injector" \
       org.opencontainers.image.base.name="${PYTHON_IMAGE}"
 
 FROM runtime AS sidecar
-COPY --from=sidecar-root /root-of-image /
+COPY --from=sidecar-dependencies /root-of-image /
+COPY --from=sidecar-package /root-of-package /
 # The sidecar shares a pod with somebody's app: no code in it can speak to the API server.
 RUN ["/opt/llmroute/bin/python", "-c", "import importlib.util as u, llmroute.server; found = [n for n in ('kopf', 'kubernetes', 'cryptography', 'llmroute_operator', 'pip') if u.find_spec(n)]; assert not found, found"]
 ENTRYPOINT ["llmroute"]

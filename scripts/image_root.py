@@ -1,11 +1,11 @@
-"""Lays out the root of an image, inside the Dockerfile: `image_root.py python|sidecar|operator DESTINATION`.
+"""Lays out a part of an image, inside the Dockerfile: `image_root.py python|dependencies|sidecar|operator DESTINATION`.
 
 `python` copies the interpreter that runs this, the standard library without its tests and what only people at a prompt
-use, every shared library that they load, and the certificate authorities. `sidecar` and `operator` copy the environment
-in /opt/llmroute, into which they install the package first. Whatever is copied is compiled to bytecode that is never
-checked against its source (the root is read-only), and carries one time, so that the same content is the same layer in
-every build and release. Any glibc-based image serves; what comes from Debian packages stays visible to scanners in
-/var/lib/dpkg/status.d, as in distroless images.
+use, every shared library that they load, and the certificate authorities. `dependencies` copies the environment in
+/opt/llmroute; `sidecar` and `operator` install the package into it, and copy what came. Whatever is copied is compiled
+to bytecode that is never checked against its source (the root is read-only), and carries one time, so that the same
+content is the same layer in every build and release. Any glibc-based image serves; what comes from Debian packages
+stays visible to scanners in /var/lib/dpkg/status.d, as in distroless images.
 """
 
 import compileall
@@ -28,11 +28,15 @@ SPARED_PACKAGES = {
 SPARED_MODULES = re.compile(
     r"(_tkinter|_test|_ctypes_test|_xx|xx|readline|_curses|_dbm|_gdbm|_sqlite3|turtle\.py|.*\.a$)"
 )
-UNUSED_CLIENT = re.compile(
-    r".*/site-packages/kubernetes/client/(api|models)$"
-)  # the blocking one: a quarter of the image
+UNUSED_CLIENT = re.compile(r".*/site-packages/kubernetes/client/(api|models)$")
+"""The blocking one: a quarter of the image."""
+SPARED_INSTALLED = {
+    "__pycache__",
+    "tests",
+    "direct_url.json",
+    *("activate", "activate.csh", "activate.fish", "Activate.ps1"),
+}
 SPARED_SOURCES = re.compile(r".*\.(pyx|pxd|pxi|c|h|pyi|lib|typed)$")
-OPERATOR_SCRIPTS = ("llmroute-operator", "llmroute-injector")
 ACCOUNTS = {
     "passwd": "root:x:0:0:root:/root:/sbin/nologin\nllmroute:x:10001:10001:llmroute:/tmp:/sbin/nologin\n",
     "group": "root:x:0:\nllmroute:x:10001:\n",
@@ -45,10 +49,11 @@ def main() -> None:
     part, root = sys.argv[1], Path(sys.argv[2])
     if part == "python":
         copy_python(root)
-    else:
-        install_package(part)
+    elif part == "dependencies":
         copy_tree(APPLICATION, root)
         copy_libraries(root, APPLICATION)
+    else:
+        copy_package(part, root)
     compile_bytecode(root)
     set_times(root)
 
@@ -75,20 +80,18 @@ def copy_python(root: Path) -> None:
     index_libraries(root)
 
 
-def install_package(part: str) -> None:
-    """The package itself; its wheel holds both planes, and the sidecar's image keeps only its own."""
+def copy_package(part: str, root: Path) -> None:
+    """The package itself; its wheel holds both planes, and the sidecar's image gets only its own."""
     (wheel,) = Path("/wheel").glob("*.whl")
     pip = [sys.executable, "-m", "pip", "--python", str(APPLICATION / "bin/python")]
     subprocess.run([*pip, "install", "--no-deps", "--no-index", str(wheel)], check=True)
     site = next(APPLICATION.glob("lib/python3*/site-packages"))
-    for folder in site.glob("llmroute-*.dist-info"):
-        (folder / "direct_url.json").unlink(missing_ok=True)
-    if part == "sidecar":
-        shutil.rmtree(site / "llmroute_operator")
-        for script in OPERATOR_SCRIPTS:
-            (APPLICATION / "bin" / script).unlink()
-    for activation in APPLICATION.glob("bin/[Aa]ctivate*"):
-        activation.unlink()
+    planes = ("llmroute",) if part == "sidecar" else ("llmroute", "llmroute_operator")
+    scripts = ("llmroute",) if part == "sidecar" else ("llmroute", "llmroute-operator", "llmroute-injector")
+    for folder in (*(site / plane for plane in planes), *site.glob("llmroute-*.dist-info")):
+        copy_tree(folder, root)
+    for script in scripts:
+        place(root, APPLICATION / "bin" / script)
 
 
 def copy_tree(source: Path, root: Path) -> None:
@@ -102,7 +105,7 @@ def spared(folder: str, names: list[str]) -> set[str]:
     if inside and UNUSED_CLIENT.match(folder):
         return set(names) - {"__init__.py"}
     if inside:
-        return {name for name in names if name in {"__pycache__", "tests"} or SPARED_SOURCES.match(name)}
+        return {name for name in names if name in SPARED_INSTALLED or SPARED_SOURCES.match(name)}
     return {
         name for name in names if name in SPARED_PACKAGES or SPARED_MODULES.match(name) or name.startswith("config-3")
     }
