@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import suppress
 from itertools import cycle
 
-import httpx
+import httpx2
 import openai
 from aiohttp import web
 
@@ -50,7 +50,7 @@ async def streamed(question: str) -> str:
     stream = await client.chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": question}], max_tokens=TOKENS, stream=True
     )
-    with suppress(httpx.HTTPError):  # the SDK lets it through; the end is missing then
+    with suppress(httpx2.HTTPError):  # the SDK lets it through; the end is missing then
         async for chunk in stream:
             for choice in chunk.choices:
                 words += choice.delta.content or ""
