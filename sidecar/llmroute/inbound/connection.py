@@ -158,6 +158,8 @@ class Connection(asyncio.Protocol):
         self._stop_timer()
         self._known = opening if opening.before else None
         self._open(opening, opening.length, behind)
+        if self._server.draining:
+            self.end_soon()
 
     def _open(self, opening: Opening, length: int, behind: bytes) -> None:
         """A head is there, and what came behind it."""
@@ -270,10 +272,11 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
     def end_soon(self) -> None:
-        """Close when nothing is under way: at once, or after the answer, which says so if it has not begun."""
+        """Close when nothing is under way: at once, or after the answer, which says so if it has not begun. A request
+        whose head has come in part is under way."""
         if self._arrival is not None:
             self._arrival.stays = False
-        else:
+        elif self._reading is None:
             self.end_if_idle()
 
     def cut(self) -> None:
@@ -290,6 +293,7 @@ class Connection(asyncio.Protocol):
 
     def _close(self, *, linger: bool) -> None:
         self._dropping = True
+        self._known = None  # so that no more is taken for a request, whatever it looks like
         self._stop_timer()
         if not linger:
             self.transport.close()

@@ -177,6 +177,23 @@ async def test_an_answer_that_does_not_wait_for_the_body_ends_the_connection() -
         assert len(here.arrivals) == 1
 
 
+async def test_what_comes_behind_the_last_answer_is_dropped_even_if_it_looks_like_the_request_before() -> None:
+    async def refuses_what_is_not_whole(arrival: Arrival) -> None:
+        send_whole(arrival, 200 if arrival.complete else 413, JSON, b"", b"{}")
+
+    async with echo(refuses_what_is_not_whole) as here:
+        async with here.app() as app:
+            app.send(post())
+            assert (await app.answer()).status == 200
+            app.send(post(b"{", length="100"))
+            assert (await app.answer()).status == 413
+            app.send(post())
+            await asyncio.sleep(0.02)
+            assert len(here.arrivals) == 2
+        async with asyncio.timeout(5):
+            await here.server.drain()
+
+
 async def test_an_app_that_does_not_let_go_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "LINGER", 0.05)
     async with echo() as here, here.app() as app:

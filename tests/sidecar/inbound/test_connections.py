@@ -245,6 +245,21 @@ async def test_to_drain_closes_what_is_idle_and_waits_for_the_rest() -> None:
             await draining
 
 
+async def test_a_request_that_has_begun_to_come_is_answered_before_all_is_closed() -> None:
+    raw = post(b"hello")
+    async with echo() as here, here.app() as app:
+        app.send(post() + raw[:30])
+        assert (await app.answer()).status == 200
+        draining = asyncio.create_task(here.server.drain())
+        await asyncio.sleep(0)
+        app.send(raw[30:])
+        answer = await app.answer()
+        assert (answer.json["body"], answer.headers["connection"]) == ("hello", "close")
+        assert await app.closed()
+        async with asyncio.timeout(5):
+            await draining
+
+
 async def test_what_does_not_end_is_cut() -> None:
     async with echo(never) as here, here.app() as app:
         app.send(post())
