@@ -135,17 +135,18 @@ class Attempts:
         timeouts = self._route.declared.spec.failover.timeouts
         longest: float = timeouts.first_token if request.stream else timeouts.total
         within = longest if request.deadline is None else max(0.0, min(longest, request.deadline - now))
-        place = line.join()
+        place, declined = line.join(), set[Slots]()
         try:
             async with asyncio.timeout(within):
                 while True:
-                    slots = await place.turn(self._would_do())
+                    slots = await place.turn(self._would_do(declined))
                     slots.in_flight -= 1  # given back for a moment, so that it can be chosen
                     try:
                         with suppress(NoCandidate):  # nobody is left: the choice stands, and its failure says why
                             target, body = self._pick(monotonic())
                         if target.slots.take():
                             return target, body
+                        declined.add(slots)  # else those in line would hand it round for ever
                     finally:
                         slots.wake()
         except TimeoutError:
@@ -155,12 +156,13 @@ class Attempts:
         finally:
             line.leave(place)
 
-    def _would_do(self) -> set[Slots]:
-        """Slots of the targets that might be chosen instead of the full one that was."""
+    def _would_do(self, declined: set[Slots]) -> set[Slots]:
+        """Slots of the full target that was chosen, and of those that might be instead: but for the ones that were
+        offered, and could not be chosen although they had room."""
         assert self.decision is not None
         route, tried = self._route, [exchange.target.name for exchange in self.failed]
-        names = {*in_question(route.candidates, self._ask, tried), self.decision.target}
-        return {route.targets[name].slots for name in names}
+        others = {route.targets[name].slots for name in in_question(route.candidates, self._ask, tried)}
+        return others - declined | {route.targets[self.decision.target].slots}
 
     def _attempt(self, target: LiveTarget, body: bytes, now: float) -> Exchange:
         timeouts = self._route.declared.spec.failover.timeouts

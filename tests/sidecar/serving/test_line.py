@@ -3,10 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
+import pytest
 from tests.app import Answer
 from tests.sidecar.serving.scripted import Call, completion, scripted
 from tests.world import World, elsewhere, world
+
+from llmroute import attempts
+from llmroute.request import Decision
+from llmroute.routing import choose
 
 ONE = {"maxConcurrency": 1}
 
@@ -17,9 +23,15 @@ class Targets:
     def __init__(self) -> None:
         self.calls: dict[str, asyncio.Queue[Call]] = {"east": asyncio.Queue(), "west": asyncio.Queue()}
         self.held: dict[str, asyncio.Event] = {}
+        self.refusing: set[str] = set()
 
     async def answers(self, name: str) -> None:
         """The one request at the target is answered."""
+        self.held[name].set()
+
+    async def refuses(self, name: str) -> None:
+        """The one request at the target is refused, as all to come would be: the key is wrong."""
+        self.refusing.add(name)
         self.held[name].set()
 
     def script(self, name: str) -> Callable[[Call], Awaitable[None]]:
@@ -29,7 +41,10 @@ class Targets:
             self.held[name] = held = asyncio.Event()
             self.calls[name].put_nowait(call)
             await held.wait()
-            await call.answer(completion())
+            if name in self.refusing:
+                await call.answer(b'{"error": {"code": "invalid_api_key"}}', "401 Unauthorized")
+            else:
+                await call.answer(completion())
 
         return hold
 
@@ -125,3 +140,30 @@ async def test_who_leaves_the_line_is_forgotten() -> None:
         await asyncio.wait_for(targets.calls["east"].get(), 5.0)
         await targets.answers("east")
         assert (await next_one).target == "east"
+
+
+async def test_a_slot_that_nobody_may_use_is_not_handed_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    choices = 0
+
+    def counted(*args: Any) -> Decision:
+        nonlocal choices
+        choices += 1
+        return choose(*args)
+
+    async with two_full() as (here, targets, _):
+        waiting = []
+        for number in range(3):
+            waiting.append(asyncio.create_task(here.chat()))
+            await here.queued("east", number + 1)
+        monkeypatch.setattr(attempts, "choose", counted)
+        await targets.refuses("east")
+        async with asyncio.timeout(5.0):
+            while here.target("east").slots.in_flight:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        assert choices <= len(waiting) + 1  # each of them, and the one that was refused
+        for _ in waiting:
+            await targets.answers("west")
+            await asyncio.wait_for(targets.calls["west"].get(), 5.0)
+        await targets.answers("west")
+        assert [answer.target for answer in await asyncio.gather(*waiting)] == ["west"] * 3
