@@ -12,6 +12,7 @@ from tests.operator.apiserver import ApiServer
 from llmroute_operator import names
 from llmroute_operator.cluster import PATCHES, Call, Cluster
 from llmroute_operator.errors import ClusterError, Forbidden
+from llmroute_operator.objects import sidecars_service
 from llmroute_operator.paths import collection, member
 
 OPERATOR = f"system:serviceaccount:{OWN}:llmroute-operator"
@@ -266,6 +267,27 @@ async def test_the_operator_may_write_the_injectors_certificate_in_its_own_names
     await tried(operator, "POST", collection("secrets", OWN), certificate)()
     with pytest.raises(Forbidden, match="no other Secrets"):
         await operator.create("secrets", namespace, certificate)
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "change"),
+    [
+        ("configmaps", {"metadata": {"name": names.CONFIG}}, {"metadata": {"name": "app-settings"}}),
+        ("services", None, {"metadata": {"name": "shop"}}),
+        ("services", None, {"spec": {"clusterIP": None, "type": "NodePort"}}),
+        ("services", None, {"spec": {"externalIPs": ["203.0.113.1"]}}),
+    ],
+    ids=str,
+)
+async def test_the_operator_may_create_no_configmap_or_service_but_its_own(
+    operator: Cluster, namespace: str, kind: str, own: Manifest | None, change: Manifest
+) -> None:
+    own = own or sidecars_service(namespace)
+    others = {**own, **{part: {**own.get(part, {}), **fields} for part, fields in change.items()}}
+    await _refused(tried(operator, "POST", collection(kind, namespace), others))
+
+    made = await operator.create(kind, namespace, own)
+    await operator.replace(kind, namespace, made)
 
 
 async def bundles(cluster: Cluster) -> list[str | None]:

@@ -1,7 +1,7 @@
 """What the chart renders, for what values, and which values it refuses."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from tests.chart.charts import (
     of_kind,
     the,
 )
+from tests.operator import rights
 
 import llmroute
 from llmroute_operator import injection_settings, names, settings
@@ -156,8 +157,42 @@ def test_the_right_to_patch_pods_can_be_left_out(helm: Helm) -> None:
             verb for _, rule in rules(helm.manifests(values)) if "pods" in rule["resources"] for verb in rule["verbs"]
         }
 
-    assert verbs({}) == {"get", "list", "watch", "patch"}
-    assert verbs({"operator": {"nudge": False}}) == {"get", "list", "watch"}
+    assert verbs({}) == {"list", "watch", "patch"}
+    assert verbs({"operator": {"nudge": False}}) == {"list", "watch"}
+
+
+def single(rules: Iterable[Mapping[str, Any]]) -> set[tuple[str, ...]]:
+    """Group, resource, verb and name ("" is any) of all that some rules grant."""
+    return {
+        (group, resource, verb, name)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
+    }
+
+
+def test_the_operator_gets_the_rights_that_it_is_tested_with_and_no_others(helm: Helm) -> None:
+    """The tests of the operator run it with these on a real API server: they are enough."""
+    webhooks = ("admissionregistration.k8s.io", "mutatingwebhookconfigurations")
+    certificate = [
+        rights.rule("", "secrets", "create"),
+        rights.rule("", "secrets", "get update", names.CERTIFICATE_SECRET),
+    ]
+
+    authority = rights.rule(*webhooks, "get patch", "llmroute-injector")
+
+    found = list(rules(helm.manifests()))
+    assert single(rule for where, rule in found if not where) == single(
+        [*rights.SERVED, *rights.WHOLE_CLUSTER, authority]
+    )
+    assert single(rule for where, rule in found if where == OWN) == single([*rights.OWN, *certificate])
+
+    listed = helm.manifests({**NAMESPACED, "operator": {"nudge": True}, "autoscaling": {"enabled": True}})
+    for namespace in ("shop", "bank"):
+        assert single(rule for where, rule in rules(listed) if where == namespace) == single(rights.SERVED)
+    assert single(rule for where, rule in rules(listed) if where == OWN) == single(rights.OWN)
 
 
 def test_with_a_list_of_namespaces_nothing_reaches_beyond_them(helm: Helm) -> None:

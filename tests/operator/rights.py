@@ -14,7 +14,7 @@ def rule(group: str, resource: str, verbs: str, *resource_names: str) -> dict[st
 
 
 SERVED = [
-    rule(names.GROUP, "llmroutes", "get list watch"),
+    rule(names.GROUP, "llmroutes", "list watch"),
     rule(names.GROUP, "llmroutes/status", "patch"),
     rule("", "configmaps", "create"),
     rule("", "configmaps", "get list watch update", names.CONFIG),
