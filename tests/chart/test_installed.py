@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.chart.charts import EVERYTHING, NAMESPACED, OWN, RELEASE_NAME, Helm, Manifest, Release, Values
 from tests.operator.apiserver import ApiServer
+from tests.operator.test_scaling import CRDS, KEDA
 
 from llmroute_operator import names
 from llmroute_operator.cluster import PATCHES, Call, Cluster
@@ -288,6 +289,27 @@ async def test_the_operator_may_create_no_configmap_or_service_but_its_own(
 
     made = await operator.create(kind, namespace, own)
     await operator.replace(kind, namespace, made)
+
+
+async def test_the_operator_may_touch_nobody_elses_scaledobjects(
+    cluster: Cluster, operator: Cluster, namespace: str
+) -> None:
+    theirs: Manifest = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "theirs"}}
+    label = {"metadata": {"labels": {names.MANAGED_BY: names.MANAGED_BY_VALUE}}}
+    ours = {**theirs, "metadata": {"name": "ours", **label["metadata"]}}
+    await cluster.call(Call(verb="POST", path=CRDS, body=KEDA))
+    await _patiently(lambda: cluster.create("scaledobjects", namespace, theirs))
+    place = member("scaledobjects", namespace, "theirs")
+
+    await _refused(tried(operator, "DELETE", place, {}))
+    await _refused(tried(operator, "PATCH", place, label))
+    await _refused(
+        tried(operator, "POST", collection("scaledobjects", namespace), {**theirs, "metadata": {"name": "x"}})
+    )
+
+    await operator.create("scaledobjects", namespace, ours)
+    await operator.patch("scaledobjects", namespace, "ours", {"spec": {"minReplicaCount": 2}})
+    await operator.delete("scaledobjects", namespace, "ours")
 
 
 async def bundles(cluster: Cluster) -> list[str | None]:
