@@ -17,6 +17,7 @@ PROMETHEUS = "http://prometheus.monitoring.svc.cluster.local:9090"
 OURS = "LLMROUTE_E2E_CLUSTER"
 """Names a cluster that stays up after the tests, for those who write them; the first run brings it up."""
 
+_told = pytest.StashKey[Story]()
 _skipped: list[str] = []
 _reported: list[str] = []
 
@@ -43,8 +44,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """A story that failed shows its namespace, and what the control plane has to say."""
     report = yield
-    story = getattr(item, "funcargs", {}).get("story")
-    if report.failed and isinstance(story, Story):
+    story = item.stash.get(_told, None)
+    if report.failed and story is not None:
         for namespace in (story.name, NAMESPACE):
             report.sections.append((f"namespace {namespace}", described(story.cluster, namespace)))
     return report
@@ -157,10 +158,20 @@ def add(cluster: Cluster, addon: str) -> None:
 
 
 @pytest.fixture
+def disposable(cluster: Cluster) -> None:
+    """Skips a story that breaks what others may use."""
+    if not cluster.way.disposable:
+        _skipped.append(f"what breaks a cluster: {cluster.way.name} is not ours")
+        pytest.skip(_skipped[-1])
+
+
+@pytest.fixture
 def story(llmroute: Cluster, request: pytest.FixtureRequest) -> Iterator[Story]:
     """A namespace whose pods get sidecars, named after the test."""
     name = request.node.name.removeprefix("test_").replace("_", "-").partition("[")[0][:50].strip("-")
-    yield from in_namespace(llmroute, name, {"llmroute.dev/injection": "enabled"})
+    for told in in_namespace(llmroute, name, {"llmroute.dev/injection": "enabled"}):
+        request.node.stash[_told] = told
+        yield told
 
 
 @pytest.fixture
