@@ -112,12 +112,17 @@ class Credential:
         return ", ".join(map(str, self._sources)) or "nowhere: no key is needed"
 
     @property
+    def missing(self) -> str:
+        """The places that were looked at in vain; empty if there is a key, or none is needed."""
+        return "" if self.available else self.looked_in
+
+    @property
     def line(self) -> bytes:
         """The header line with its line end; empty where no key is needed. Raises CredentialMissing."""
         if self._line is not None:
             return self._line
         if self._sources:
-            raise CredentialMissing(f"the target's key is missing: {self.looked_in}")
+            raise CredentialMissing(f"the target's key is missing: {self.missing}")
         return b""
 
     def says_the_same_as(self, other: "Credential") -> bool:

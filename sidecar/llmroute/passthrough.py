@@ -40,7 +40,7 @@ def choose_target(runtime: Runtime, dialect: Dialect, path: str, wishes: Wishes)
             f"no target that this request may use speaks the {dialect} API, which this path belongs to;"
             " declare spec.passthrough"
         )
-    return next((found for found in speaking if not found[1].candidate.keyless), speaking[0])
+    return next((found for found in speaking if not found[1].candidate.missing_key), speaking[0])
 
 
 def _allowed(route: LiveRoute, wishes: Wishes) -> list[LiveTarget]:

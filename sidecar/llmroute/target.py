@@ -65,7 +65,7 @@ class LiveTarget:
         self.watch = Watch()
         """Ends attempts that take too long."""
         self.candidate = Candidate(spec, learned.latency, learned.health, learned.slots)
-        self.candidate.keyless = not credential.available
+        self.candidate.missing_key = credential.missing
         self._url = spec.url or self.profile.default_url or ""
         self._host = Origin.of(self._url).authority
         self._heads: dict[str, bytes] = {}
@@ -107,8 +107,8 @@ class LiveTarget:
     def refresh_credential(self, now: float) -> bool:
         """Read the key again; True if it changed. A new key ends an ejection for the old one."""
         changed = self.credential.refresh()
+        self.candidate.missing_key = self.credential.missing
         if changed:
             self._heads.clear()
-            self.candidate.keyless = not self.credential.available
             self.learned.health.reprieve(now)
         return changed

@@ -52,7 +52,7 @@ def alike(first: Observation, second: Observation) -> bool:
 
 
 class Health:
-    """One target's state; outlives reloads. What changes comes back from `observe`, `advance`, `pardon`, `reprieve`.
+    """One target's state; outlives reloads. What changes comes back from `observe`, `advance`, `pardon`.
 
     `clear` is True while the target is healthy and not limited: choosing reads it for every candidate.
     """
@@ -157,12 +157,9 @@ class Health:
             self._change(Event.RETURNING, now)
         return self._tell(shown, Event.RETURNING.value, now)
 
-    def reprieve(self, now: float) -> Transition | None:
-        """What caused the ejection was changed, a new key for example: try again now."""
-        shown = self.state(now)
-        if self._state is State.EJECTED:
-            self._change(Event.RETURNING, now)
-        return self._tell(shown, Event.RETURNING.value, now)
+    def reprieve(self, now: float) -> None:
+        """What caused the ejection was changed, a new key for example: it ends now, as if its time were over."""
+        self._until = min(self._until, now)
 
     def pardon(self, observation: Observation, now: float) -> Transition | None:
         """Take back what an observed failure did: the same request failed alike elsewhere. See `alike`."""

@@ -22,8 +22,9 @@ class Load(Protocol):
 class Candidate:
     """One target of a route: what was declared, compiled to floats, beside what was learned.
 
-    `keyless`: the target's key is missing; whoever re-reads keys keeps it up to date. `declared_as`: the target's name
-    in the spec, which is another than its own where each address is a target.
+    `missing_key`: where the target's key was looked for in vain, empty if it is there; whoever re-reads keys keeps it
+    up to date. `declared_as`: the target's name in the spec, which is another than its own where each address is a
+    target.
     """
 
     __slots__ = (
@@ -31,9 +32,9 @@ class Candidate:
         "cost_out",
         "declared_as",
         "health",
-        "keyless",
         "latency",
         "load",
+        "missing_key",
         "name",
         "quality",
         "target",
@@ -46,7 +47,7 @@ class Candidate:
         self.latency = latency
         self.health = health
         self.load = load
-        self.keyless = False
+        self.missing_key = ""
         self.quality = (target.quality_tier - 1) / (HIGHEST_TIER - 1)
         cost = target.cost
         self.cost_in = None if cost is None else float(cost.input_per_million) / 1e6

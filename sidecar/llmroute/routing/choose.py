@@ -81,7 +81,7 @@ def _ready(normal: list[Candidate], now: float, rng: Random, tried: Collection[s
     """Those that may be used now and were not tried; the very list where that is everyone, which is the rule."""
     if not tried:
         for candidate in normal:
-            if not candidate.health.clear or candidate.keyless:
+            if not candidate.health.clear or candidate.missing_key:
                 break
         else:
             return normal
@@ -89,7 +89,7 @@ def _ready(normal: list[Candidate], now: float, rng: Random, tried: Collection[s
         candidate
         for candidate in normal
         if (candidate.health.clear or candidate.health.admits(now, rng))
-        and not candidate.keyless
+        and not candidate.missing_key
         and candidate.name not in tried
     ]
 
@@ -125,7 +125,7 @@ class _LastResort(NamedTuple):
     tried: Collection[str]
 
     def choose(self, now: float, rng: Random) -> Decision:
-        everyone = [each for each in self.eligible.normal + self.eligible.fallback if not each.keyless]
+        everyone = [each for each in self.eligible.normal + self.eligible.fallback if not each.missing_key]
         if self.terms.limits is not None and not self.terms.relax:
             everyone = [each for each in everyone if keeps_limits(each, self.ask, self.terms, now)]
         usable = [each for each in everyone if each.health.limited_until <= now]

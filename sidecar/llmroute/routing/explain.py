@@ -41,7 +41,7 @@ def dropped_by(candidate: Candidate, candidates: Candidates, ask: Ask, terms: Te
     for filter in STATIC + OF_THE_REQUEST:
         if not filter.keeps(candidate, ask, candidates.policy):
             return filter.name
-    if candidate.keyless:
+    if candidate.missing_key:
         return "credential"
     state = candidate.health.state(now)
     if state in _STATES:

@@ -10,6 +10,7 @@ from llmroute.routing.policy import Terms
 
 _FOR_GOOD = frozenset({"capability", "dialect"})
 _NOT_FOR_THIS = frozenset({"tenant", "region", "labels", "asked"}) | _FOR_GOOD
+_BY_HEALTH = ("limited", "ejected")
 
 
 def refusal(candidates: Candidates, ask: Ask, terms: Terms, now: float) -> BadRequest | Unsupported | RoutingError:
@@ -22,16 +23,22 @@ def refusal(candidates: Candidates, ask: Ask, terms: Terms, now: float) -> BadRe
     incapable = [(each, drop) for each, drop in drops if drop in _FOR_GOOD]
     if incapable and all(drop in _NOT_FOR_THIS for _, drop in drops):
         return _unsupported(incapable[0][0], ask)
-    waits = [each.health.limited_until - now for each, drop in drops if drop in ("limited", "ejected")]
+    waits = [each.health.limited_until - now for each, drop in drops if drop and drop.startswith(_BY_HEALTH)]
     limited = [wait for wait in waits if wait > 0.0]
     if limited:
         soonest = min(limited)
         return RateLimited(
             f"every usable target is rate limited; the first recovers in {soonest:.1f} s", retry_after=soonest
         )
-    reasons = ", ".join(f"{each.name}: {drop or 'tried'}" for each, drop in drops[:10])
+    reasons = ", ".join(f"{each.name}: {_put(drop, each)}" for each, drop in drops[:10])
     more = f" and {len(drops) - 10} more" if len(drops) > 10 else ""
     return NoCandidate(f"no target can take the request ({reasons}{more})")
+
+
+def _put(drop: str | None, candidate: Candidate) -> str:
+    if drop == "credential":
+        return f"its key is missing: {candidate.missing_key}"
+    return drop or "tried"
 
 
 def _unsupported(candidate: Candidate, ask: Ask) -> Unsupported:

@@ -171,14 +171,18 @@ def test_the_end_of_a_limit_can_be_told_too() -> None:
 
 def test_a_new_key_brings_the_target_back_at_once() -> None:
     patient = Patient().ends(Outcome.AUTHENTICATION, refused=True)
-    patient.note(patient.health.reprieve(patient.now))
+    patient.health.reprieve(patient.now)
+    assert patient.admitted
+    patient.note(patient.health.advance(patient.now))
     assert patient.changes[-1] == "ejected->probation: returning"
     assert not patient.health.refused
 
 
 def test_a_reprieve_of_a_healthy_target_changes_nothing() -> None:
     patient = Patient()
-    assert patient.health.reprieve(patient.now) is None
+    patient.health.reprieve(patient.now)
+    assert patient.health.advance(patient.now) is None
+    assert patient.health.clear
 
 
 def test_time_can_be_told_to_pass_so_that_the_return_is_logged() -> None:

@@ -114,6 +114,16 @@ def test_when_all_are_limited_the_app_is_told_when_the_first_recovers() -> None:
     assert world.chosen() == "west"
 
 
+def test_when_all_are_limited_and_ejected_as_well_the_app_is_told_when_the_first_recovers() -> None:
+    world = World(east={}, west={})
+    for name, seconds in (("east", 30.0), ("west", 8.0)):
+        for _ in range(3):
+            world.ends(name, Outcome.OVERLOADED, retry_after=seconds)
+    with pytest.raises(RateLimited) as refused:
+        world.choose()
+    assert refused.value.retry_after == pytest.approx(8.0)
+
+
 def test_a_limited_target_is_not_tried_in_panic_but_an_ejected_one_is() -> None:
     world = World(limited={}, shaky={}).ejects("shaky").ends("limited", Outcome.RATE_LIMITED, retry_after=30.0)
     assert world.chosen() == "shaky"
@@ -128,10 +138,10 @@ def test_a_limited_target_is_not_tried_again_by_the_request_that_met_the_limit()
 
 def test_a_missing_key_is_never_tried() -> None:
     world = World(east={}, west={}).ejects("west")
-    world["east"].keyless = True
+    world["east"].missing_key = "file x"
     assert world.picks(20) == {"west": 20}
-    world["west"].keyless = True
-    with pytest.raises(NoCandidate, match="east: credential, west: credential"):
+    world["west"].missing_key = "file x"
+    with pytest.raises(NoCandidate, match="east: its key is missing: file x, west: its key is missing: file x"):
         world.choose()
 
 
@@ -139,7 +149,7 @@ def test_the_message_stays_short_for_many_targets() -> None:
     names = [f"t{index}" for index in range(200)]
     world = World(targets={name: {} for name in names})
     for name in names:
-        world[name].keyless = True
+        world[name].missing_key = "file x"
     with pytest.raises(NoCandidate, match="and 190 more") as refused:
         world.choose()
     assert len(refused.value.message) < 1000

@@ -62,7 +62,7 @@ def test_capabilities_that_are_not_declared_are_all_there() -> None:
 @pytest.mark.parametrize(
     ("reason", "break_it"),
     [
-        ("credential", lambda world: setattr(world["broken"], "keyless", True)),
+        ("credential", lambda world: setattr(world["broken"], "missing_key", "file x")),
         ("ejected: connect-failed", lambda world: world.ejects("broken")),
         ("ejected: billing", lambda world: world.ends("broken", Outcome.BILLING)),
         ("limited", lambda world: world.ends("broken", Outcome.RATE_LIMITED, retry_after=9.0)),
@@ -133,8 +133,8 @@ def test_what_no_target_can_do_is_a_400_that_names_the_capability() -> None:
 
 def test_a_capable_target_that_is_out_for_now_is_no_400() -> None:
     world = World(blind={"capabilities": ("streaming",)}, seeing={})
-    world["seeing"].keyless = True
-    with pytest.raises(NoCandidate, match="blind: capability, seeing: credential"):
+    world["seeing"].missing_key = "file x"
+    with pytest.raises(NoCandidate, match="blind: capability, seeing: its key is missing: file x"):
         world.choose(needs=frozenset({"vision"}))
 
 
