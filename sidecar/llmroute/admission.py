@@ -27,8 +27,8 @@ _NEVER_UPSTREAM = frozenset(
     b" upgrade".split()
 )
 _READ_HERE = frozenset(
-    b"api-key authorization connection content-type host ocp-apim-subscription-key origin x-amz-security-token"
-    b" x-auth-token x-request-id".split()
+    b"access-control-request-headers access-control-request-method api-key authorization connection content-type host"
+    b" ocp-apim-subscription-key origin x-amz-security-token x-auth-token x-request-id".split()
 )
 _CREDENTIALS = (b"-api-key", b"-authorization")
 """How the names of headers end that hold somebody's key: the app's own stays here."""
@@ -55,6 +55,12 @@ class Head(msgspec.Struct):
     speaks_anthropic: bool = False
     hop_by_hop: frozenset[bytes] = frozenset()
     """Headers that `connection` names: they are meant for us."""
+    origin: bytes = b""
+    """The web page that asks; only such as are allowed."""
+    asks_ahead: bool = False
+    """With OPTIONS: whether it may, what it asks for."""
+    asks_headers: bytes = b""
+    """The names of headers that it would send."""
     hashed: bytes | None = None
 
     def __repr__(self) -> str:
@@ -137,6 +143,11 @@ class Gate:
         elif name == b"origin":
             if value not in self._origins:
                 raise ForbiddenOrigin("requests from web pages are refused; --allow-origin admits an origin")
+            head.origin = value
+        elif name == b"access-control-request-method":
+            head.asks_ahead = True
+        elif name == b"access-control-request-headers":
+            head.asks_headers = value
         elif name == b"connection":
             if value not in _USUAL_CONNECTIONS:
                 head.hop_by_hop |= frozenset(option.strip().lower() for option in value.split(b","))

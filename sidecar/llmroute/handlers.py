@@ -22,8 +22,8 @@ from llmroute.exchange import Exchange
 from llmroute.health import RetryBudget
 from llmroute.inbound import Arrival
 from llmroute.learning import Learner
-from llmroute.lines import identified, line, measured, routed, upstream_lines
-from llmroute.relay import EVENT_STREAM, JSON, OWN_ERROR, Audience, Relay, send_whole
+from llmroute.lines import for_what_is_asked_ahead, identified, line, measured, routed, upstream_lines
+from llmroute.relay import EVENT_STREAM, JSON, OWN_ERROR, Audience, Relay, send_bodiless, send_whole
 from llmroute.reload import Cell
 from llmroute.request import Dialect, InferenceRequest, Operation, RequestEnded, Usage
 from llmroute.routing import choose, explain
@@ -147,10 +147,14 @@ class Visit:
             self._dialect = operation.dialect
         self._head = head = opening.head or proxy.gate.admit(opening)
         self._id = head.request_id or proxy.new_id()
-        if operation is not None:
-            if opening.method != "POST":
-                raise MethodNotAllowed(f"{path} takes POST, not {opening.method}")
+        if operation is not None and opening.method == "POST":
             return self._infer(operation)
+        if head.asks_ahead and head.origin and opening.method == "OPTIONS":
+            self._status = 204
+            send_bodiless(arrival, 204, JSON, for_what_is_asked_ahead(head.asks_headers))
+            return None
+        if operation is not None:
+            raise MethodNotAllowed(f"{path} takes POST, not {opening.method}")
         if head.speaks_anthropic:
             self._dialect = _ANTHROPIC
         if path == MODELS or path.startswith(MODELS + "/"):
@@ -290,7 +294,7 @@ class Visit:
         self._error = error.code
         arrival = self.arrival
         if arrival.begun:
-            arrival.stays = False
+            self._status, arrival.stays = arrival.begun, False
             return
         self._id = self._id or self._proxy.new_id()
         status = error.status
@@ -305,8 +309,7 @@ class Visit:
             headers += f"x-llmroute-attempts: {self.attempts.trail}\r\n"
         self._status = status
         body = dialects.error_body(self._dialect, error)
-        lines = identified(self._id, self._dialect) + headers.encode()
-        send_whole(arrival, status, JSON, lines, body)
+        send_whole(arrival, status, JSON, identified(self._id, self._dialect) + headers.encode(), body)
 
     def _ended(self) -> RequestEnded:
         """For telemetry."""

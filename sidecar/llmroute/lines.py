@@ -44,6 +44,17 @@ def routed(target: str, reason: str, attempts: str = "") -> bytes:
     return lines.encode()
 
 
+def for_origin(origin: bytes) -> bytes:
+    """A browser may show the answer to web pages of the origin, with all its headers."""
+    return line(b"access-control-allow-origin", origin) + b"access-control-expose-headers: *\r\nvary: origin\r\n"
+
+
+def for_what_is_asked_ahead(headers: bytes) -> bytes:
+    """A browser may send what a web page wants to: these headers, and whichever method."""
+    allowed = line(b"access-control-allow-headers", headers) if headers else b""
+    return allowed + b"access-control-allow-methods: GET, POST, PUT, PATCH, DELETE\r\naccess-control-max-age: 600\r\n"
+
+
 def measured(overhead: float, cache: str) -> bytes:
     """Seconds that the sidecar added, shown as milliseconds, and what the cache had to say."""
     if cache:

@@ -10,6 +10,7 @@ from llmroute import dialects
 from llmroute.errors import AttemptError, Internal, RequestError
 from llmroute.exchange import Exchange
 from llmroute.inbound import Arrival
+from llmroute.lines import for_origin
 from llmroute.request import Outcome
 
 LONGEST_HOLD_UP = 1.0
@@ -24,6 +25,9 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 def _head(arrival: Arrival, status: int, headers: bytes) -> bytes:
     start = _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+    said = arrival.opening.head
+    if said is not None and said.origin:
+        headers += for_origin(said.origin)
     if arrival.body is not None and not arrival.body.ended:  # what is left of it is not read
         arrival.stays = False
     if not arrival.stays:
@@ -53,10 +57,11 @@ def send_bodiless(arrival: Arrival, status: int, content_type: bytes, headers: b
 class Pipe:
     """An answer written piece by piece: chunked, or ended by close for an HTTP/1.0 client."""
 
-    __slots__ = ("_arrival", "_chunked", "_head")
+    __slots__ = ("_arrival", "_chunked", "_head", "_status")
 
     def __init__(self, arrival: Arrival) -> None:
         self._arrival = arrival
+        self._status = 0
         self._chunked = not arrival.opening.old
         if not self._chunked:
             arrival.stays = False
@@ -65,6 +70,7 @@ class Pipe:
     def begin(self, status: int, content_type: bytes, headers: bytes) -> None:
         """The head; it leaves with the first piece."""
         framing = b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n"
+        self._status = status
         head = _head(self._arrival, status, headers)
         self._head = b"%bcontent-type: %b\r\n%b" % (head, content_type, framing)
 
@@ -87,7 +93,7 @@ class Pipe:
         if self._head:
             out = self._head + out
             self._head = b""
-            self._arrival.begun = True
+            self._arrival.begun = self._status
         return bool(out) and self._arrival.write(out)
 
 

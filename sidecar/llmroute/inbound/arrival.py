@@ -25,8 +25,8 @@ class Arrival:
         """The body, if it did not."""
         self.stays = opening.stays
         """The connection may serve another request; to be set before the answer begins."""
-        self.begun = False
-        """An answer that comes piece by piece has begun: there can be no other."""
+        self.begun = 0
+        """Status of an answer that comes piece by piece, once it has begun: there can be no other."""
         self.goes_on: Callable[[], bool] | None = None
         """Asked when the app has hung up. True: go on, others wait for the same answer."""
 

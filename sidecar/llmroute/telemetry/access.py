@@ -58,7 +58,7 @@ class AccessLog:
             self._until = ended.at + TICK
         line = Line(
             self._time,
-            "error" if status >= 500 else "info",
+            "error" if status >= 500 or (status < 400 and ended.error) else "info",  # cut, after it had begun
             "request",
             ended.id[:LONGEST],
             outcome,

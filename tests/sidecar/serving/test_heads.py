@@ -134,6 +134,34 @@ async def test_an_origin_may_be_allowed() -> None:
         assert (await here.ask(CHAT, chat(), {"origin": "http://localhost:3001"})).status == 403
 
 
+@pytest.mark.parametrize("path", [CHAT, "/v1/models", "/v1/files"])
+async def test_a_browser_may_ask_ahead_for_an_origin_that_is_allowed(path: str) -> None:
+    asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,x-stainless-os"}
+    async with world(provider("east"), settings={"allowed_origins": ("http://localhost:3000",)}) as here:
+        answer = await here.ask(path, headers=asks | {"origin": "http://localhost:3000"}, method="OPTIONS")
+        assert answer.status == 204
+        assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
+        assert answer.headers["access-control-allow-headers"] == "authorization,x-stainless-os"
+        assert "POST" in answer.headers["access-control-allow-methods"]
+        refused = await here.ask(path, headers=asks | {"origin": "http://localhost:3001"}, method="OPTIONS")
+        assert refused.status == 403
+        assert not [name for name in refused.headers if name.startswith("access-control-")]
+        assert here.requests("east") == 0
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/models", "/nowhere"])
+async def test_a_browser_may_show_the_answer_to_an_origin_that_is_allowed(path: str) -> None:
+    page = "http://localhost:3000"
+    async with world(provider("east"), settings={"allowed_origins": (page,)}) as here:
+        for stream in (False, True):
+            body = chat(stream=stream) if path == CHAT else None
+            answer = await here.ask(path, body, {"origin": page})
+            assert answer.headers["access-control-allow-origin"] == page
+            assert answer.headers["access-control-expose-headers"] == "*"
+            assert answer.headers["vary"] == "origin"
+            assert "access-control-allow-origin" not in (await here.ask(path, body)).headers
+
+
 @pytest.mark.parametrize("origin", [{"origin": "https://evil.example"}, {"host": "evil.example"}])
 async def test_models_and_other_paths_are_guarded_as_well(origin: Mapping[str, str]) -> None:
     async with world(provider("east")) as here:

@@ -163,15 +163,18 @@ async def test_a_target_that_does_not_answer_is_not_awaited_for_ever() -> None:
         assert (answer.status, answer.error) == (504, "total_timeout")
 
 
-async def test_an_answer_that_breaks_is_cut_and_does_not_look_complete() -> None:
+async def test_an_answer_that_breaks_is_cut_and_does_not_look_complete(capfd: pytest.CaptureFixture[str]) -> None:
     async def breaks(call: Call) -> None:
-        await call.begin()
+        await call.send(b"HTTP/1.1 206 Partial Content\r\ntransfer-encoding: chunked\r\n\r\n")
         await call.piece(b"half")
         call.reset()
 
     async with scripted(breaks) as east, world(elsewhere("east", east.url)) as here:
         answer = await here.ask("/v1/files/f1/content")
-        assert (answer.status, answer.body, answer.whole) == (200, b"half", False)
+        assert (answer.status, answer.body, answer.whole) == (206, b"half", False)
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    (told,) = [line for line in lines if line["event"] == "request"]
+    assert (told["status"], told["outcome"], told["level"]) == (206, "stream_broken", "error")
 
 
 async def test_an_upload_that_stalls_after_the_answer_has_begun_cuts_the_answer() -> None:
