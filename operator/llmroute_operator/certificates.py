@@ -153,20 +153,28 @@ async def keep(cluster: Cluster, settings: Settings, now: datetime) -> datetime:
     """Make, renew or repair the Secret and the caBundle. Returns when the certificate ends."""
     for _ in range(RETRIED_CONFLICTS):
         try:
-            pair = await _keep_secret(cluster, settings, now)
-            await _keep_bundle(cluster, settings, pair)
+            webhooks = await cluster.read("mutatingwebhookconfigurations", None, settings.webhook_name)
+            pair = await _keep_secret(cluster, settings, now, _trusted(webhooks))
+            await _keep_bundle(cluster, settings, webhooks, pair)
         except Conflict:
             continue
         return expires(pair.certificate)
     raise Conflict("the injector's certificate is being changed by somebody else all the time")
 
 
-async def _keep_secret(cluster: Cluster, settings: Settings, now: datetime) -> Pair:
+def _trusted(webhooks: Object | None) -> bytes:
+    """The authorities that the API server trusts now."""
+    bundles = (one["clientConfig"].get("caBundle") for one in (webhooks or {}).get("webhooks") or ())
+    return next((base64.b64decode(bundle) for bundle in bundles if bundle), b"")
+
+
+async def _keep_secret(cluster: Cluster, settings: Settings, now: datetime, trusted: bytes) -> Pair:
+    """`trusted`: where the Secret is lost, the injectors still serve a leaf of these."""
     found = await cluster.read("secrets", settings.own_namespace, settings.certificate_secret)
     old = _pair(found) if found else None
     if old is not None and usable(old, hosts(settings), now):
         return old
-    pair = make(hosts(settings), now, old.authorities if old else b"")
+    pair = make(hosts(settings), now, (old.authorities if old else b"") or trusted)
     manifest = _secret(settings, pair, found)
     if found:
         await cluster.replace("secrets", settings.own_namespace, manifest)
@@ -175,9 +183,8 @@ async def _keep_secret(cluster: Cluster, settings: Settings, now: datetime) -> P
     return pair
 
 
-async def _keep_bundle(cluster: Cluster, settings: Settings, pair: Pair) -> None:
+async def _keep_bundle(cluster: Cluster, settings: Settings, found: Object | None, pair: Pair) -> None:
     """Set caBundle of every webhook of the configuration; nothing if there is no such configuration."""
-    found = await cluster.read("mutatingwebhookconfigurations", None, settings.webhook_name)
     bundle = base64.b64encode(pair.authorities).decode()
     webhooks = (found or {}).get("webhooks") or []
     changes: list[Object] = [

@@ -149,6 +149,41 @@ async def test_a_certificate_that_ends_soon_is_renewed_and_both_authorities_are_
     assert await bundles(cluster) == {after["ca.crt"]}
 
 
+async def test_after_its_secret_is_lost_what_the_injectors_still_serve_is_trusted(
+    cluster: Cluster, namespace: str
+) -> None:
+    """Kubelet takes a minute or two to bring them the new one."""
+    settings = Settings(own_namespace=namespace, webhook_name=WEBHOOK)
+    await configuration(cluster)
+    now = datetime.now(UTC)
+    await keep(cluster, settings, now)
+    before = await secret(cluster, namespace)
+    await cluster.delete("secrets", namespace, "llmroute-injector-tls")
+    await keep(cluster, settings, now)
+    after = await secret(cluster, namespace)
+    assert after["tls.crt"] != before["tls.crt"] and before["ca.crt"] in after["ca.crt"]
+    assert await bundles(cluster) == {after["ca.crt"]}
+
+
+async def test_one_that_has_ended_is_replaced_and_its_authority_is_trusted_no_more(
+    cluster: Cluster, namespace: str
+) -> None:
+    """Nobody led for a year, or somebody's clock was far ahead."""
+    settings = Settings(own_namespace=namespace, webhook_name=WEBHOOK)
+    await configuration(cluster)
+    now = datetime.now(UTC)
+    await keep(cluster, settings, now - LIFETIME - timedelta(days=1))
+    before = await secret(cluster, namespace)
+    await keep(cluster, settings, now)
+    after = await secret(cluster, namespace)
+    assert before["ca.crt"] not in after["ca.crt"] and await bundles(cluster) == {after["ca.crt"]}
+    await keep(cluster, settings, now + timedelta(days=300))
+    ahead = await secret(cluster, namespace)
+    await keep(cluster, settings, now)
+    behind = await secret(cluster, namespace)
+    assert behind["tls.crt"] != ahead["tls.crt"], "what is not valid yet is of no use either"
+
+
 async def test_without_a_webhook_configuration_the_secret_is_kept_all_the_same(
     cluster: Cluster, namespace: str
 ) -> None:
