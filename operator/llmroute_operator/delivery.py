@@ -115,7 +115,8 @@ def programmed(verdict: Verdict, generation: int, found: Delivery, was: bool) ->
 
     Without any sidecar it is False (NoSidecars) until one has run this generation: nothing serves the route, and the
     usual cause is a label that was forgotten. Once one has, it stays True: a workload that is scaled to nothing, or a
-    Job that comes and goes, changes nothing about the route, and must not make it look broken.
+    Job that comes and goes, changes nothing about the route, and must not make it look broken. It is broken where pods
+    run and none has the sidecar that it asked for.
     A pod that has just become ready, or has missed an answer for less than half a minute, changes nothing either.
     """
     if not verdict.accepted.ok:
@@ -141,8 +142,6 @@ def programmed(verdict: Verdict, generation: int, found: Delivery, was: bool) ->
 
 
 def _without_sidecars(found: Delivery, was: bool) -> Aspect:
-    if was:
-        return Aspect(True, "NoSidecars", "There are no sidecars at the moment; the last ones ran this generation.")
     if found.missing:
         return Aspect(
             False,
@@ -150,6 +149,8 @@ def _without_sidecars(found: Delivery, was: bool) -> Aspect:
             f"{_some(found.missing)} asked for a sidecar and got none when created. Create them anew "
             "(kubectl rollout restart).",
         )
+    if was:
+        return Aspect(True, "NoSidecars", "There are no sidecars at the moment; the last ones ran this generation.")
     return Aspect(False, "NoSidecars", f"No running pod that spec.workloads means has a sidecar yet. {OPT_IN}")
 
 

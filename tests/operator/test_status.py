@@ -15,6 +15,7 @@ from tests.operator.shop import (
     served,
     service,
     target,
+    without_sidecar,
 )
 
 from llmroute_operator.reports import Contact
@@ -104,6 +105,14 @@ class TestWithoutSidecars:
         shop.edit(models=["a"])
         shop.look()
         assert shop.condition("Programmed") == "False NoSidecars", "nobody has run this generation"
+
+    def test_pods_that_all_lack_the_sidecar_that_they_asked_for_make_it_not_programmed(self) -> None:
+        shop = served()
+        shop.labels = {"llmroute.dev/injection": "enabled"}
+        shop.pods, shop.contacts = [without_sidecar()], {}
+        shop.look()
+        assert shop.condition("Programmed") == "False NoSidecars"
+        assert "shop-9" in shop.message("Programmed") and "rollout restart" in shop.message("Programmed")
 
     @pytest.mark.parametrize(
         "changes",
