@@ -64,18 +64,19 @@ class Watches:
                 runner.run(self._watch())
         except BaseException as raised:
             error = raised
-        if error is None and not self._stop.is_set():
-            error = RuntimeError("the watches ended by themselves")
         self._loop.call_soon_threadsafe(self._end, error)
 
     def _end(self, error: BaseException | None) -> None:
-        if error is None:
+        if self._ended.done():
+            return
+        if error is None and self._stop.is_set():
             self._ended.set_result(None)
         else:
             self._ended.set_exception(RuntimeError(f"the watches ended: {error!r}"))
 
     async def _watch(self) -> None:
-        await kopf.operator(
+        existing = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
             registry=self._registry(),
             settings=self._kopf_settings(),
             standalone=True,
@@ -83,6 +84,14 @@ class Watches:
             namespaces=self._settings.namespaces,
             stop_flag=self._stop,
         )
+        for task in tasks:
+            task.add_done_callback(self._task_ended)
+        await kopf.run_tasks(tasks, ignored=existing)
+
+    def _task_ended(self, task: asyncio.Future[None]) -> None:
+        """Each is to go on for ever. When one has failed, the others need not end for us to know: they may hang."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_soon_threadsafe(self._end, error)
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

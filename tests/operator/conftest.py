@@ -3,9 +3,11 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from tests.operator.apiserver import ApiServer, CannotBeHad, crd, running
+from tests.operator.rights import OWN, SERVED, WHOLE_CLUSTER, grant
 
 from llmroute_operator.cluster import Call, Cluster
 from llmroute_operator.errors import NotFound
@@ -50,3 +52,20 @@ async def namespace(cluster: Cluster) -> str:
     name = f"shop-{next(_numbers)}"
     await cluster.create("namespaces", None, {"metadata": {"name": name}})
     return name
+
+
+@pytest.fixture
+async def own(cluster: Cluster) -> AsyncIterator[str]:
+    """A namespace for the operator itself."""
+    name = f"llmroute-{next(_numbers)}"
+    await cluster.create("namespaces", None, {"metadata": {"name": name}})
+    yield name
+
+
+@pytest.fixture
+async def account(api_server: ApiServer, cluster: Cluster, own: str) -> Path:
+    """Somebody who has the rights of the chart, cluster-wide."""
+    user = f"operator-{own}"
+    await grant(cluster, user, [*SERVED, *WHOLE_CLUSTER])
+    await grant(cluster, user, OWN, own, "own")
+    return api_server.kubeconfig(user)

@@ -14,22 +14,26 @@ from tests.operator.apiserver import ApiServer
 
 class Road:
     """Each accident of `accidents` happens to one request: a status, "cut" (the connection), "hang", or "late": the
-    request arrives, but its answer is lost. `blocked` cuts every one."""
+    request arrives, but its answer is lost. `blocked` cuts every one. `weather`: what happens to each n-th, by n; a
+    conflict (409) only to what writes."""
 
     def __init__(self) -> None:
         self.accidents: list[int | str] = []
         self.blocked = False
+        self.weather: dict[int, int | str] = {}
         self.seen: list[str] = []
         self.kubeconfig = Path()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(f"{request.method} {request.path}")
-        accident: int | str = "cut" if self.blocked else self.accidents.pop(0) if self.accidents else 0
+        accident = "cut" if self.blocked else self.accidents.pop(0) if self.accidents else self._weather(request.method)
         if isinstance(accident, int) and accident:
             message = {"kind": "Status", "message": "an accident"}
             return web.json_response(message, status=accident, headers={"Retry-After": "0"})
         if accident == "hang":
             await asyncio.sleep(3600)
+        if "watch" in request.query:
+            return await self._stream(request)
         answer = await self._forward(request) if accident in (0, "late") else None
         if answer is None or accident == "late":
             assert request.transport is not None
@@ -37,10 +41,23 @@ class Road:
             return web.Response()
         return answer
 
+    def _weather(self, method: str) -> int | str:
+        found = next((accident for nth, accident in self.weather.items() if len(self.seen) % nth == 0), 0)
+        return 0 if found == 409 and method == "GET" else found
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        """A watch, which goes on."""
+        async with request.app[SESSION].get(f"{request.app[TARGET]}{request.raw_path}") as answer:
+            response = web.StreamResponse(status=answer.status)
+            await response.prepare(request)
+            async for part in answer.content.iter_any():
+                await response.write(part)
+        return response
+
     async def _forward(self, request: web.Request) -> web.Response:
         url = f"{request.app[TARGET]}{request.raw_path}"
         headers = {name: request.headers[name] for name in ("Accept", "Content-Type") if name in request.headers}
-        body = await request.read()
+        body = await request.read() or None
         async with request.app[SESSION].request(request.method, url, data=body, headers=headers) as answer:
             return web.Response(status=answer.status, body=await answer.read(), content_type="application/json")
 

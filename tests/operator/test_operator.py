@@ -1,8 +1,7 @@
 """The whole operator as a process, with the rights of the chart and no more, against a real API server."""
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,6 @@ from tests.operator.test_reconcile import Shop
 
 from llmroute_operator import names
 from llmroute_operator.cluster import Call, Cluster
-
-_numbers = itertools.count(1)
 
 
 async def until(true: Callable[[], Awaitable[bool]] | Callable[[], bool], seconds: float = 20.0) -> None:
@@ -30,23 +27,6 @@ async def until(true: Callable[[], Awaitable[bool]] | Callable[[], bool], second
 @pytest.fixture
 async def shop(cluster: Cluster, namespace: str) -> Shop:
     return Shop(cluster, namespace)
-
-
-@pytest.fixture
-async def own(cluster: Cluster) -> AsyncIterator[str]:
-    """A namespace for the operator itself."""
-    name = f"llmroute-{next(_numbers)}"
-    await cluster.create("namespaces", None, {"metadata": {"name": name}})
-    yield name
-
-
-@pytest.fixture
-async def account(api_server: ApiServer, cluster: Cluster, own: str) -> Path:
-    """Somebody who has the rights of the chart, cluster-wide."""
-    user = f"operator-{own}"
-    await grant(cluster, user, [*SERVED, *WHOLE_CLUSTER])
-    await grant(cluster, user, OWN, own, "own")
-    return api_server.kubeconfig(user)
 
 
 async def test_a_route_is_served_within_moments_and_so_is_its_change(account: Path, own: str, shop: Shop) -> None:
