@@ -5,6 +5,7 @@ import contextlib
 import io
 import ssl
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from llmroute_operator.injection_settings import ServerSettings
 from llmroute_operator.injector import Running, running
 
 
-def issue(authority: trustme.CA, directory: Path) -> trustme.LeafCert:
+def issue(authority: trustme.CA, directory: Path, ends: datetime | None = None) -> trustme.LeafCert:
     """Write another pair, as kubelet does: all at once by name."""
-    leaf = authority.issue_cert("127.0.0.1", "localhost")
+    leaf = authority.issue_cert("127.0.0.1", "localhost", not_after=ends)
     for name, blobs in (("tls.crt", leaf.cert_chain_pems), ("tls.key", [leaf.private_key_pem])):
         fresh = directory / f"{name}.new"
         fresh.write_bytes(b"".join(blob.bytes() for blob in blobs))

@@ -2,13 +2,16 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 import pytest
 import trustme
+from cryptography import x509
 from tests.operator.injected_pods import app, pod
 from tests.operator.injector_server import Api, api, applied, injector, issue, review_of, trusting
 
@@ -179,6 +182,18 @@ class TestCertificates:
         (line,) = [one for one in page.splitlines() if one.startswith("llmroute_injector_certificate_expiry")]
         assert float(line.split()[1]) > 1.7e9
 
+    async def test_one_that_has_ended_is_told_as_an_error_and_the_next_one_is_used(
+        self, server: Running, asked: Api, tmp_path: Path, authority: trustme.CA, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        issue(authority, tmp_path, ends=datetime.now(UTC) - timedelta(hours=1))
+        with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+            await until(lambda: _serial(server, authority), lambda _: False)
+        assert any(one.levelname == "ERROR" and "valid until" in one.getMessage() for one in caplog.records)
+        assert (await asked.admin("/livez"))[0] == 200, "a new process would have the same certificate"
+        leaf = x509.load_pem_x509_certificate(issue(authority, tmp_path).cert_chain_pems[0].bytes())
+        await until(lambda: _current(server), lambda serial: serial == leaf.serial_number)
+        assert await _serial(server, authority) == leaf.serial_number
+
     async def test_half_a_pair_changes_nothing(self, server: Running, tmp_path: Path, authority: trustme.CA) -> None:
         before = await _serial(server, authority)
         other = trustme.CA().issue_cert("127.0.0.1")
@@ -239,3 +254,9 @@ async def _serial(server: Running, authority: trustme.CA) -> int:
     writer.close()
     await writer.wait_closed()
     return serial
+
+
+async def _current(server: Running) -> int:
+    """The same, whether or not it is valid."""
+    pem = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", server.port))
+    return x509.load_pem_x509_certificate(pem.encode()).serial_number
