@@ -94,12 +94,15 @@ class Regions:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._known: dict[str, str] = {}
+        self._reading = asyncio.Lock()
+        """Namespaces that are looked at together have their nodes in common."""
 
     async def of(self, pods: Sequence[Pod]) -> Mapping[str, str]:
         """Node → region, or "" where it has none or nodes may not be read."""
         nodes = {pod.node for pod in pods if pod.node}
-        for node in sorted(nodes - self._known.keys()):
-            self._known[node] = await self._read(node)
+        async with self._reading:
+            for node in sorted(nodes - self._known.keys()):
+                self._known[node] = await self._read(node)
         return self._known
 
     async def _read(self, node: str) -> str:
