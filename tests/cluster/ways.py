@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ NEW_NETWORK = 0x40000000
 """CLONE_NEWNET of sched.h: what setns(2) is told to enter."""
 GIVEN = "LLMROUTE_E2E_KUBECONFIG"
 """Names the kubeconfig of a cluster for these tests. KUBECONFIG is never read: it may be somebody's production."""
+KILL = ("--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL")
 
 
 class NoWay(Exception):
@@ -62,6 +64,12 @@ class Way(Protocol):
     def start(self, component: str) -> None:
         """Starts it again."""
 
+    def kill(self, container: str) -> None:
+        """Kills a container by its id, as its own crash would; nobody is asked."""
+
+    def fetch(self, url: str) -> str:
+        """What a pod's address answers, without any help of the control plane."""
+
     def add(self, addon: str) -> None:
         """Adds prometheus, keda or kwok. Raises NoWay where only somebody else could."""
 
@@ -105,6 +113,14 @@ class GivenCluster:
         raise NoWay(f"{component} of a cluster that is not ours is not stopped")
 
     start = stop
+
+    def kill(self, container: str) -> None:
+        """Refuses, for the same reason."""
+        raise NoWay(f"container {container} of a cluster that is not ours is not killed")
+
+    def fetch(self, url: str) -> str:
+        """Refuses: from here, its pods may have no addresses."""
+        raise NoWay(f"{url} is of a cluster that is not ours")
 
     def add(self, addon: str) -> None:
         """Refuses, for the same reason."""
@@ -157,12 +173,20 @@ class KindCluster:
         """Puts its manifest back."""
         self._on_node("mv", f"/root/{component}.yaml", "/etc/kubernetes/manifests/")
 
+    def kill(self, container: str) -> None:
+        """By the node's containerd."""
+        self._on_node("ctr", *KILL, container)
+
+    def fetch(self, url: str) -> str:
+        """Asks from the node."""
+        return self._on_node("curl", "--silent", "--fail", "--max-time", "10", url)
+
     def add(self, addon: str) -> None:
         """Refuses: it would come from the internet, in whatever version."""
         raise NoWay(f"{addon} is only built for {OwnNode.name}")
 
-    def _on_node(self, *command: str) -> None:
-        run("docker", "exec", f"{self._cluster}-control-plane", *command)
+    def _on_node(self, *command: str) -> str:
+        return run("docker", "exec", f"{self._cluster}-control-plane", *command)
 
 
 class OwnNode:
@@ -219,6 +243,15 @@ class OwnNode:
     def start(self, component: str) -> None:
         """Starts it with the flags that it had."""
         self._component("start", component)
+
+    def kill(self, container: str) -> None:
+        """By its containerd."""
+        run("ctr", "--address", str(self._state / "containerd.sock"), *KILL, container)
+
+    def fetch(self, url: str) -> str:
+        """Asks from its network."""
+        with within(self._network()), urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
 
     def add(self, addon: str) -> None:
         """Builds it where it is missing, and waits until it works."""
