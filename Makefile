@@ -5,7 +5,7 @@ ROUTE ?= examples/openai.yaml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-llama check format crd images bench clean e2e cluster-up cluster-down
+.PHONY: help demo run test test-llama check format crd images bench bench-routing clean e2e cluster-up cluster-down
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ images: ## the images of sidecar and operator (TAG, REGISTRY, PYTHON_IMAGE) by d
 
 bench: ## the sidecar beside its peers, on BENCH_PYTHON; results in bench/results/
 	PYTHON=$(PYTHON) scripts/bench $(ARGS)
+
+bench-routing: .venv/dev ## routing policies in simulation: SCENARIOS=file OUT=file.json SEEDS=3
+	$(BIN)/python -m bench.routing $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(OUT),--out $(OUT)) --seeds $(or $(SEEDS),3) $(ARGS)
 
 clean: ## remove what make installed
 	rm -rf .venv .venv-bench tests/clients/node/node_modules

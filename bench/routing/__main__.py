@@ -15,6 +15,7 @@ import msgspec
 
 from bench.routing.fleet import Fleet, Policy
 from bench.routing.oracle import Oracle
+from bench.routing.product import Product
 from bench.routing.rivals import (
     P95,
     Agentgateway,
@@ -44,8 +45,13 @@ def _oracle(scenario: Scenario, fleet: Fleet, rng: Random) -> Policy:
     return Oracle(fleet.servers, streams=scenario.objective == "ttft")
 
 
+def _product(scenario: Scenario, fleet: Fleet, rng: Random) -> Policy:
+    return Product(scenario, rng)
+
+
 POLICIES: Mapping[str, Maker] = {
     "oracle": _oracle,
+    "llmroute": _product,
     "round_robin": partial(_rival, RoundRobin),
     "random": partial(_rival, Uniform),
     "priority": partial(_rival, Priority),

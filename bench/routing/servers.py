@@ -228,6 +228,7 @@ class ModelServer:
             if waiting:
                 left.append(done + waiting.pop(0))
                 left.sort()
+        left = [end for end in left if end > done]  # who ends together with the last one is gone as well
         work = target.base_work + target.prefill_work_per_token * arrival.prompt
         work *= math.exp(target.sigma**2 / 2.0)
         work += arrival.output if total else 0.0
