@@ -114,6 +114,11 @@ class Attempts:
                 if not self._may_go_on(exchange, error, now):
                     raise
 
+    def give_up(self) -> None:
+        """End what is under way: nobody will take the answer."""
+        if self.exchange is not None:
+            self.exchange.finish(Outcome.CANCELLED)
+
     def _pick(self, now: float) -> tuple[LiveTarget, bytes]:
         """The next target, and the request as it wants it. A target is asked whether it can express the request when
         it is picked, not before: for one of the other dialect the answer takes a whole translation."""

@@ -127,6 +127,8 @@ class Visit:
                 raise
             except Exception:
                 log.exception("request %s failed in the sidecar itself", self._id)
+                if self.attempts is not None:
+                    self.attempts.give_up()
                 self._refuse(Internal(OWN_ERROR))
             if self.arrival.connection.full:
                 await self.arrival.drained()
@@ -297,9 +299,7 @@ class Visit:
             self._status, arrival.stays = arrival.begun, False
             return
         self._id = self._id or self._proxy.new_id()
-        status = error.status
-        if isinstance(error, Rejected) and error.upstream_status == 429:
-            status = 429
+        status = 429 if isinstance(error, Rejected) and error.upstream_status == 429 else error.status
         headers = f"x-llmroute-error: {error.code}\r\nx-should-retry: false\r\n"
         if error.retry_after is not None:
             headers += f"retry-after: {max(1, math.ceil(error.retry_after))}\r\n"

@@ -35,7 +35,7 @@ def answer_id(request: InferenceRequest, first: bytes) -> str | None:
             response = _events.decode(parse(frame)[1]).response
             if response is not None:
                 return response.id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return None
 

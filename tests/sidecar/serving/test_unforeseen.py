@@ -7,6 +7,7 @@ from msgspec import Raw
 from tests.sidecar.serving.scripted import DONE, Call, chunk, completion, finish, scripted
 from tests.world import chat, elsewhere, provider, world
 
+from llmroute import dialects, exchange
 from llmroute.dialects import bodies
 from llmroute.dialects.openai import streams
 from llmroute.dialects.usage import OpenaiCounts, openai_usage, usage_of
@@ -75,3 +76,35 @@ async def test_after_it_the_stream_ends_honestly(capfd: pytest.CaptureFixture[st
         assert DONE not in rest
         assert (await here.target_status("east"))["errors"] == 1
     assert "a secret" not in capfd.readouterr().out
+
+
+async def test_a_defect_of_ours_behind_the_commit_point_gives_connection_and_slot_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("a defect")
+
+    async def never_ends(call: Call) -> None:
+        await call.begin()
+        await call.piece(chunk("x"))
+
+    monkeypatch.setattr(dialects, "answer_id", fails)
+    async with scripted(never_ends) as east, world(elsewhere("east", east.url)) as here:
+        answer = await here.chat(stream=True)
+        assert (answer.status, answer.error) == (500, "internal")
+        await asyncio.wait_for(east.left.wait(), 5.0)
+        assert here.target("east").slots.in_flight == 0
+
+
+async def test_an_answer_without_a_bottom_is_relayed_like_any_other_that_is_too_large_to_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    body = b'{"id":"resp_1","output":' + b"[" * 3_000_000
+    monkeypatch.setattr(exchange, "ANSWER_LIMIT", 300_000)
+
+    async def answers(call: Call) -> None:
+        await call.answer(body)
+
+    async with scripted(answers) as east, world(elsewhere("east", east.url)) as here:
+        answer = await here.ask("/v1/responses", {"model": "chat", "input": "x"})
+        assert (answer.status, answer.body) == (200, body)
