@@ -23,6 +23,7 @@ AT_MOST_EVERY = 60.0
 """Seconds between two changes of the numbers."""
 OURS = ("Accepted", "ResolvedRefs", "Programmed", "Autoscaling")
 USABLE = ("Healthy", "Probation")
+EJECTED = ("Ejected", "Probation")
 _STATES: Mapping[bool | None, Literal["True", "False", "Unknown"]] = {True: "True", False: "False", None: "Unknown"}
 _KNOWN = {state: known for known, state in _STATES.items()}
 
@@ -243,12 +244,14 @@ def _same(one: Condition, other: Condition | None) -> bool:
 
 
 def _target_events(before: LLMRouteStatus, seen: Sequence[Seen]) -> Iterator[Event]:
-    """What most sidecars see: `probation` tells of neither, since it ends one way or the other."""
+    """What most sidecars see. A target on trial was ejected before, be it between two looks; whether it is well is
+    told when the trial is over."""
     old = {target.name: target.state for target in before.targets}
     for each in seen:
         was = old.get(each.name)
         by = f"as {each.votes} of the {each.voters} sidecars asked last see it"
-        if each.state == "Ejected" and was not in ("Ejected", "Probation"):
-            yield Event("Warning", "TargetEjected", f"Target {each.name!r} is not used for now ({each.reason}), {by}.")
-        elif each.state == "Healthy" and was in ("Ejected", "Probation"):
+        if each.state in EJECTED and was not in EJECTED:
+            how = "is not used for now" if each.state == "Ejected" else "was ejected and is on trial"
+            yield Event("Warning", "TargetEjected", f"Target {each.name!r} {how} ({each.reason}), {by}.")
+        elif each.state == "Healthy" and was in EJECTED:
             yield Event("Normal", "TargetRecovered", f"Target {each.name!r} is well again, {by}.")

@@ -28,7 +28,13 @@ def test_a_target_without_key_is_told_and_others_serve(story: Story) -> None:
         assert story.cell("chat", "TARGETS") == "1/2"
         story.event("KeyMissing", "'west'")
         assert f'"credential": "missing: {why}"' in story.call("shop", "GET", STATUS)[1]
-    assert story.stats("west")["requests"] == 0
+        assert story.stats("west")["requests"] == 0
+
+        story.secret(OPENAI_API_KEY="the-key-of-the-company", WEST_API_KEY="another")
+        hurry(story)
+        story.becomes("chat", "ResolvedRefs", "True")
+        story.target_becomes("chat", "west", "Healthy")
+        assert story.cell("chat", "READY") == "True"
 
 
 def test_a_secret_is_used_only_by_pods_that_list_it(story: Story) -> None:
@@ -40,11 +46,8 @@ def test_a_secret_is_used_only_by_pods_that_list_it(story: Story) -> None:
 
     story.app("shop")
     status, said = story.call("shop", "POST", "http://localhost:8000/ask", "What does she earn?")
-    assert (status, "vault: credential" in said) == (503, True), said
-    assert (
-        "Secret payroll is not listed in the pod's annotation llmroute.dev/secrets"
-        in story.call("shop", "GET", STATUS)[1]
-    )
+    assert status == 503
+    assert "Secret payroll is not listed in the pod's annotation llmroute.dev/secrets" in said
     refs = story.becomes("wages", "ResolvedRefs", "False")
     assert refs["reason"] == "SecretNotListed"
     assert "llmroute.dev/secrets" in refs["message"]
@@ -70,7 +73,7 @@ def test_a_rotated_key_is_used_without_restart(story: Story, report: Callable[[s
         alone = seconds_until_only(story, "the-second-key")
 
         story.secret(OPENAI_API_KEY="the-third-key")
-        story.kubectl("annotate", "pods", "-l", "llmroute.dev/sidecar=true", "rotated=again")
+        hurry(story)
         hurried = seconds_until_only(story, "the-third-key")
     (pod,) = story.pods("shop")
     started: list[Any] = [*pod["status"]["initContainerStatuses"], *pod["status"]["containerStatuses"]]
@@ -79,6 +82,11 @@ def test_a_rotated_key_is_used_without_restart(story: Story, report: Callable[[s
         f"a rotated key, from `kubectl apply` to requests with it: {alone:.0f} s by kubelet's own pace, "
         f"{hurried:.1f} s with an annotation of the pods changed"
     )
+
+
+def hurry(story: Story) -> None:
+    """Has kubelet look at the Secrets of pods now."""
+    story.kubectl("annotate", "pods", "-l", "llmroute.dev/sidecar=true", "rotated=again")
 
 
 def seconds_until_only(story: Story, key: str) -> float:

@@ -104,6 +104,17 @@ class TestEjectionAndRecovery:
         self.eject("shop-1", "shop-2", state="healthy")
         assert events(self.shop.look()) == ["Normal TargetRecovered"]
 
+    def test_an_ejection_that_is_first_seen_on_trial_is_told_all_the_same(self) -> None:
+        self.eject("shop-1")
+        self.eject("shop-2", state="probation")
+        (change,) = self.shop.look()
+        assert events([change]) == ["Warning TargetEjected"]
+        assert change.events[0].message == (
+            "Target 'east' was ejected and is on trial (3 failures in a row), as 1 of the 3 sidecars asked last see it."
+        )
+        self.eject("shop-1", "shop-2")
+        assert events(self.shop.look()) == [], "it was told"
+
 
 class TestPodsThatShouldHaveASidecar:
     def test_are_told_once_and_counted(self) -> None:
