@@ -276,9 +276,13 @@ def take_body(body: bytes, max_body: int, share: Share) -> bytes:
 async def read_body(arrival: Arrival, body: Body, settings: Settings, share: Share) -> bytes:
     """The whole of a body that is on its way, its length taken from the buffers.
 
-    Raises TooLarge, RequestTimeout, Overloaded, BadRequest. A body may take `body_timeout` and one more second
-    for every BODY_RATE bytes, so that a drip ends.
+    Raises TooLarge, RequestTimeout, Overloaded, BadRequest, WrongContentType. A body may take `body_timeout` and one
+    more second for every BODY_RATE bytes, so that a drip ends.
     """
+    coding = arrival.opening.coding
+    if coding and not body.decodes and coding.lower() != b"identity":
+        told = coding.decode("latin-1")[:100]
+        raise WrongContentType(f"the body's content-encoding is {told!r}; gzip, deflate and br are understood")
     taken, max_body = max(0, body.length), settings.max_body
     if taken > max_body:
         raise TooLarge(f"the body has {taken} bytes; the limit is {max_body} (--max-body)")

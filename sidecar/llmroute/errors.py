@@ -139,7 +139,7 @@ class TooLarge(ClientError):
 
 
 class WrongContentType(ClientError):
-    """The body is not declared as JSON."""
+    """The body is not declared as JSON, or is coded in a way that is not understood."""
 
     code = "wrong_content_type"
     status = 415

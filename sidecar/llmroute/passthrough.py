@@ -82,8 +82,11 @@ def _header_lines(arrival: Arrival, head: Head) -> bytes:
     if head.content_type:
         lines += line(b"content-type", head.content_type)
     if arrival.body is not None:
+        decodes, coding = arrival.body.decodes, arrival.opening.coding
+        if coding and not decodes:
+            lines += line(b"content-encoding", coding)
         # A compressed upload arrives inflated, so its declared length is not what goes on.
-        if arrival.length == CHUNKED or arrival.opening.coding:
+        if arrival.length == CHUNKED or decodes:
             lines += b"transfer-encoding: chunked\r\n"
         else:
             lines += b"content-length: %d\r\n" % arrival.length

@@ -56,6 +56,11 @@ class Body:
             self._parser.feed_data(_CHUNKED_HEAD)
             self.ended = False
 
+    @property
+    def decodes(self) -> bool:
+        """Whether what is read has lost its content coding."""
+        return self._decoder is not None
+
     def feed(self, received: bytes) -> bytes:
         """Take what belongs to the body, give what lies behind it."""
         behind = b""

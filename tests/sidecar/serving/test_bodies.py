@@ -188,3 +188,16 @@ async def test_a_body_that_is_not_compressed_as_it_says_is_refused() -> None:
     async with world(provider("east")) as here:
         answer = await refused(here, request(CHAT, b"not gzip at all", {"content-encoding": "gzip"}))
         assert (answer.status, answer.error) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("coding", ["zstd", "gzip, gzip", "\xff"])
+async def test_a_coding_that_is_not_understood_is_named(coding: str) -> None:
+    async with world(provider("east")) as here:
+        answer = await refused(here, request(CHAT, b"packed", {"content-encoding": coding}))
+        assert (answer.status, answer.error) == (415, "wrong_content_type")
+        assert coding in answer.message
+
+
+async def test_identity_is_no_coding() -> None:
+    async with world(provider("east")) as here:
+        assert (await here.ask(CHAT, chat(), {"content-encoding": "identity"})).status == 200

@@ -1,6 +1,7 @@
 """Other paths of the API: bytes in and bytes out, at one target, unmodified."""
 
 import asyncio
+import gzip
 import json
 import os
 from contextlib import suppress
@@ -40,6 +41,14 @@ async def test_an_upload_arrives_byte_for_byte() -> None:
         assert call.header("x-trace") == "t"
         assert answer.headers["x-upstream-request-id"] == "theirs"
         assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(("coding", "sent", "told"), [("zstd", b"packed", "zstd"), ("gzip", gzip.compress(b"x"), None)])
+async def test_an_upload_whose_coding_is_not_understood_keeps_it(coding: str, sent: bytes, told: str | None) -> None:
+    async with scripted(echoes) as east, world(elsewhere("east", east.url)) as here:
+        assert (await here.ask("/v1/files", sent, {"content-encoding": coding})).status == 200
+        assert east.calls[0].header("content-encoding") == told
+        assert east.calls[0].body == (sent if told else b"x")
 
 
 async def test_a_chunked_upload_arrives_too() -> None:
