@@ -5,8 +5,10 @@ import logging
 import random
 import signal
 import sys
+from collections.abc import Collection
 from typing import Any
 
+import msgspec
 import uvloop
 
 from llmroute.errors import ConfigError
@@ -34,6 +36,10 @@ LAST_MOMENTS = 5.0
 """Seconds that the work gets to end in."""
 
 
+class Outdated(Exception):
+    """The watches are not those that are needed any more: a new process begins with the right ones."""
+
+
 class Operator:
     """The composition: what knows what."""
 
@@ -46,6 +52,9 @@ class Operator:
         self._seen = Seen()
         self._wrong: str | None = "the API server has not answered yet"
         self._permitted = asyncio.Event()
+        self._served = settings
+        """With the listed namespaces that can be served."""
+        self._watching = False
         # Sidecars tell turns, and turns the reconciler, which reads what sidecars say.
         self._sidecars = Sidecars(lambda namespace: self._turns.look(namespace))
         self._reconciler = Reconciler(cluster, settings, metrics, self._seen, self._sidecars)
@@ -81,27 +90,38 @@ class Operator:
             self._metrics.leader.set(1)
             group.create_task(self.leader.hold())
             await self._permitted.wait()
+            self._watching = True
             group.create_task(self._watch(listings))
             group.create_task(self._turns.run())
             group.create_task(self._sidecars.run())
             group.create_task(self._nudger.run())
-            group.create_task(sweep(self._cluster, self._settings, self._seen, self._metrics, self._turns.mark))
+            group.create_task(sweep(self._cluster, self._served, self._seen, self._metrics, self._turns.mark))
             if self._settings.webhook_name:
                 group.create_task(keep_certificate(self._cluster, self._settings, self._metrics))
 
     async def _check(self, listings: tuple[Listing, ...]) -> None:
-        """See, for ever, whether we may watch what we must."""
+        """See, for ever, whether we may watch what we must. Raises Outdated."""
         while True:
-            wrong = await permitted(self._cluster, self._settings, listings)
-            if wrong is not None and wrong != self._wrong:
-                log.error("cannot work: %s", wrong)
-            self._wrong = wrong
-            if wrong is None:
-                self._permitted.set()
-            await asyncio.sleep(STILL if wrong is None else NOT_YET)
+            found = await permitted(self._cluster, self._settings, listings)
+            if found.wrong is not None and found.wrong != self._wrong:
+                log.error("cannot work: %s", found.wrong)
+            self._wrong = found.wrong
+            if found.known:
+                self._serve(found.refused)
+            await asyncio.sleep(STILL if found.wrong is None else NOT_YET)
+
+    def _serve(self, refused: Collection[str | None]) -> None:
+        """One of the listed namespaces that is gone does not keep us from the others."""
+        served = tuple(one for one in self._settings.namespaces if one not in refused)
+        if self._watching:
+            if served and served != self._served.namespaces:
+                raise Outdated(f"other namespaces can be served than before: {', '.join(served)}")
+        elif served or not refused:
+            self._served = msgspec.structs.replace(self._settings, namespaces=served)
+            self._permitted.set()
 
     async def _watch(self, listings: tuple[Listing, ...]) -> None:
-        watches = handlers.Watches(self._settings, listings, self._told)
+        watches = handlers.Watches(self._served, listings, self._told)
         watches.start(self._cluster.access)
         try:
             await watches.ended()
@@ -146,7 +166,7 @@ async def _until(stop: asyncio.Event, operator: Operator) -> int:
         await asyncio.wait((running,), timeout=LAST_MOMENTS)
     error = running.exception() if running.done() and not running.cancelled() else None
     if error is not None:
-        lost = isinstance(error, BaseExceptionGroup) and error.subgroup(LeaseLost)
+        lost = isinstance(error, BaseExceptionGroup) and error.subgroup((LeaseLost, Outdated))
         log.error("ending: %s", lost.exceptions[0] if lost else error, exc_info=None if lost else error)
     return 0 if stop.is_set() else 1
 

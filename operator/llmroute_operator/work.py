@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from llmroute_operator import certificates
 from llmroute_operator.cluster import Cluster
 from llmroute_operator.errors import ClusterError, Forbidden, NotFound
@@ -173,17 +175,32 @@ async def keep_certificate(cluster: Cluster, settings: Settings, metrics: Metric
         await asyncio.sleep(CERTIFICATE)
 
 
-async def permitted(cluster: Cluster, settings: Settings, listings: Iterable[Listing]) -> str | None:
-    """What stands in the way of the watches: a right or the resource itself is missing. None: nothing."""
+class Permits(msgspec.Struct, frozen=True):
+    """Whether we may watch what we must."""
+
+    wrong: str | None
+    """What stands in the way somewhere; None: nothing."""
+    refused: frozenset[str | None]
+    """Namespaces (None: the cluster) where a right or the resource is missing, or that are gone themselves."""
+    known: bool = True
+    """Whether the API server has said all that."""
+
+
+async def permitted(cluster: Cluster, settings: Settings, listings: Iterable[Listing]) -> Permits:
+    """Look whether the watches can work. Without a right in a namespace one cannot tell whether it is there."""
+    wrong: list[str] = []
+    refused: set[str | None] = set()
     for listing in listings:
         query = {"labelSelector": listing.labels, "fieldSelector": listing.fields, "limit": "1"}
-        for namespace in (settings.namespaces if listing.kind != "namespaces" else ()) or (None,):
+        for namespace in {*(settings.namespaces or (None,))} - refused:
             try:
                 await cluster.objects(listing.kind, namespace, **{key: value for key, value in query.items() if value})
             except NotFound:
-                return f"the API server knows no {listing.kind}: is the CustomResourceDefinition installed?"
+                wrong.append(f"the API server knows no {listing.kind}: is the CustomResourceDefinition installed?")
+                refused.add(namespace)
             except Forbidden as error:
-                return f"a right is missing, see the chart's RBAC: {error}"
+                wrong.append(f"a right is missing, see the chart's RBAC: {error}")
+                refused.add(namespace)
             except ClusterError as error:
-                return str(error)
-    return None
+                return Permits(str(error), frozenset(), known=False)
+    return Permits(wrong[0] if wrong else None, frozenset(refused))

@@ -170,6 +170,29 @@ async def test_a_missing_right_is_named_and_no_reason_to_crash(
         assert operator.get("/readyz")[0] == 200
 
 
+async def test_a_listed_namespace_that_is_not_there_keeps_nobody_from_the_others(
+    api_server: ApiServer, cluster: Cluster, own: str, shop: Shop
+) -> None:
+    """A namespace that goes takes its Role along: nobody can tell any more whether it is there."""
+    user, late = f"listed-{own}", f"late-{own}"
+    await grant(cluster, user, OWN, own, "own")
+    await grant(cluster, user, SERVED, shop.name)
+    await shop.route()
+    kubeconfig = api_server.kubeconfig(user)
+    with replica(kubeconfig, "one", own_namespace=own, namespaces=f"{late},{shop.name}") as operator:
+        await until(lambda: has(shop, ["chat"]), 30.0)
+        assert operator.get("/readyz")[0] == 503 and late in operator.get("/readyz")[1]
+        await cluster.create("namespaces", None, {"metadata": {"name": late}})
+        await grant(cluster, user, SERVED, late)
+        assert operator.wait(30.0) == 1, "a new process begins, with all of them"
+        assert any("can be served" in line["message"] for line in operator.log() if line["level"] == "error")
+    latecomer = Shop(cluster, late)
+    await latecomer.route()
+    with replica(kubeconfig, "one", own_namespace=own, namespaces=f"{late},{shop.name}") as again:
+        await until(lambda: has(latecomer, ["chat"]), 30.0)
+        await until(lambda: again.get("/readyz")[0] == 200)
+
+
 async def test_settings_that_make_no_sense_are_told_at_once(account: Path, own: str) -> None:
     with replica(account, "one", own_namespace=own, nudge="perhaps") as operator:
         assert operator.wait(10.0) == 1
