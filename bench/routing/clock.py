@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable
 from itertools import count
 
-Callback = Callable[[], None]
+Callback = Callable[[], object]
 
 
 class Timer:

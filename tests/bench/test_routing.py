@@ -1,6 +1,7 @@
 """The simulated routing: the same luck for everyone, servers that do what their scenario says, and known rivals."""
 
 import math
+from functools import partial
 from random import Random
 
 import pytest
@@ -28,12 +29,7 @@ def told(target: Target, *sent: tuple[float, int], noise: Luck = AVERAGE) -> lis
     one = server(clock, target)
     for number, (at, output) in enumerate(sent):
         arrival = Arrival(number, at, 0, prompt=1000, output=output)
-        clock.at(
-            at,
-            lambda arrival=arrival: one.send(  # type: ignore[misc]
-                arrival, noise, lambda kind, retry_after: heard.append((kind, round(clock.now, 3)))
-            ),
-        )
+        clock.at(at, partial(one.send, arrival, noise, lambda kind, _: heard.append((kind, round(clock.now, 3)))))
     clock.run()
     return heard
 
