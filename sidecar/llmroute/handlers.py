@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 from collections.abc import Coroutine
 from itertools import count
 from random import Random
@@ -22,7 +21,7 @@ from llmroute.exchange import Exchange
 from llmroute.health import RetryBudget
 from llmroute.inbound import Arrival
 from llmroute.learning import Learner
-from llmroute.lines import for_what_is_asked_ahead, identified, line, measured, routed, upstream_lines
+from llmroute.lines import for_what_is_asked_ahead, identified, line, measured, refused, routed, upstream_lines
 from llmroute.relay import EVENT_STREAM, JSON, OWN_ERROR, Audience, Relay, send_bodiless, send_whole
 from llmroute.reload import Cell
 from llmroute.request import Dialect, InferenceRequest, Operation, RequestEnded, Usage
@@ -36,6 +35,7 @@ OPERATIONS = {path: operation for operation in Operation for path in (operation.
 MODELS = "/v1/models"
 HUNG_UP = 499
 _NOTHING_SAID = Head()
+_NOBODY = ("", "")
 
 log = logging.getLogger("llmroute")
 
@@ -74,6 +74,7 @@ class Visit:
 
     __slots__ = (
         "_arrived",
+        "_by",
         "_dialect",
         "_error",
         "_head",
@@ -111,6 +112,7 @@ class Visit:
         self.cache = ""
         """What the cache had to say: hit, miss or coalesced."""
         self._saved = 0
+        self._by = _NOBODY
         self._error = ""
         self._status = 200
 
@@ -247,8 +249,9 @@ class Visit:
         assert wanted is not None
         self.cache = how
         self._saved = entry.usage.input + entry.usage.output if entry.usage is not None else 0
+        self._by = by = (entry.target, "cache")
         self._overhead = max(0.0, monotonic() - self._arrived - self._upload)
-        headers = identified(self._id, self._dialect) + routed(entry.target, "cache") + measured(self._overhead, how)
+        headers = identified(self._id, self._dialect) + routed(*by) + measured(self._overhead, how)
         return self._send(200, EVENT_STREAM if wanted.stream else JSON, headers, body)
 
     def _hand_back(self, error: Rejected, exchange: Exchange) -> None:
@@ -276,14 +279,16 @@ class Visit:
             name = path[len(MODELS) + 1 :]
             runtime.route_for(name)
             body = dialects.model_entry(self._dialect, name)
-        return self._send(200, JSON, b"", body)
+        return self._send(200, JSON, identified(self._id, self._dialect), body)
 
     async def _pass_through(self) -> None:
         """Other paths of the API: streamed unmodified to one target, without retry, cache or learning."""
-        runtime = self._proxy.cell.runtime
-        path = self.arrival.opening.path
+        runtime, path = self._proxy.cell.runtime, self.arrival.opening.path
         self._route, target = passthrough.choose_target(runtime, self._dialect, path, self._head.wishes)
-        self._status = await passthrough.relay(self.arrival, self._head, target, self._route, self._proxy.settings)
+        self._by = by = (target.name, "passthrough")
+        own = identified(self._id, self._dialect, target.profile.dialect is _ANTHROPIC) + routed(*by)
+        settings = self._proxy.settings
+        self._status = await passthrough.relay(self.arrival, self._head, own, target, self._route, settings)
 
     def _send(self, status: int, content_type: bytes, headers: bytes, body: bytes) -> None:
         self._status = status
@@ -299,22 +304,17 @@ class Visit:
             self._status, arrival.stays = arrival.begun, False
             return
         self._id = self._id or self._proxy.new_id()
-        status = 429 if isinstance(error, Rejected) and error.upstream_status == 429 else error.status
-        headers = f"x-llmroute-error: {error.code}\r\nx-should-retry: false\r\n"
-        if error.retry_after is not None:
-            headers += f"retry-after: {max(1, math.ceil(error.retry_after))}\r\n"
-        if isinstance(error, MethodNotAllowed):
-            headers += "allow: POST\r\n" if self._operation is not None else "allow: GET, HEAD\r\n"
-        if self.attempts is not None and self.attempts.failed:
-            headers += f"x-llmroute-attempts: {self.attempts.trail}\r\n"
-        self._status = status
+        self._status = status = 429 if isinstance(error, Rejected) and error.upstream_status == 429 else error.status
+        trail = self.attempts.trail if self.attempts is not None and self.attempts.failed else ""
+        allow = "POST" if self._operation is not None else "GET, HEAD"
+        headers = refused(error, trail, allow if isinstance(error, MethodNotAllowed) else "")
         body = dialects.error_body(self._dialect, error)
-        send_whole(arrival, status, JSON, identified(self._id, self._dialect) + headers.encode(), body)
+        send_whole(arrival, status, JSON, identified(self._id, self._dialect) + headers, body)
 
     def _ended(self) -> RequestEnded:
         """For telemetry."""
         wanted, attempts, now = self._wanted, self.attempts, monotonic()
-        target = reason = trail = ""
+        (target, reason), trail = self._by, ""
         ttft: float | None = None
         usage: Usage | None = None
         error = self._error

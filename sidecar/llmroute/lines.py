@@ -1,8 +1,10 @@
 """Header lines of answers, as bytes: our own, and those of a target's that the app may see."""
 
+import math
 from collections.abc import Iterable
 from functools import lru_cache
 
+from llmroute.errors import RequestError
 from llmroute.request import Dialect
 
 _ANTHROPIC = Dialect.ANTHROPIC
@@ -39,6 +41,19 @@ def identified(request_id: str, dialect: Dialect, by_target: bool = False) -> by
 def routed(target: str, reason: str, attempts: str = "") -> bytes:
     """Who answers, and why."""
     lines = f"x-llmroute-target: {target}\r\nx-llmroute-reason: {reason}\r\n"
+    if attempts:
+        lines += f"x-llmroute-attempts: {attempts}\r\n"
+    return lines.encode()
+
+
+def refused(error: RequestError, attempts: str, allow: str) -> bytes:
+    """An error made by us: not to be retried by the SDK, because what could be retried has been. `attempts` that failed
+    before it; `allow`: the methods that would do."""
+    lines = f"x-llmroute-error: {error.code}\r\nx-should-retry: false\r\n"
+    if error.retry_after is not None:
+        lines += f"retry-after: {max(1, math.ceil(error.retry_after))}\r\n"
+    if allow:
+        lines += f"allow: {allow}\r\n"
     if attempts:
         lines += f"x-llmroute-attempts: {attempts}\r\n"
     return lines.encode()

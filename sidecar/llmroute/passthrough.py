@@ -51,8 +51,10 @@ def _allowed(route: LiveRoute, wishes: Wishes) -> list[LiveTarget]:
     return [route.targets[candidate.name] for candidate in (*eligible.normal, *eligible.fallback)]
 
 
-async def relay(arrival: Arrival, head: Head, target: LiveTarget, route: LiveRoute, settings: Settings) -> int:
-    """One attempt, bytes in and bytes out as they come. Returns the target's status.
+async def relay(
+    arrival: Arrival, head: Head, own: bytes, target: LiveTarget, route: LiveRoute, settings: Settings
+) -> int:
+    """One attempt, bytes in and bytes out as they come; `own` are lines for the app. Returns the target's status.
 
     Raises AttemptError leaves, NotFound, RequestTimeout and BadRequest; the answer may have begun before.
     """
@@ -71,7 +73,7 @@ async def relay(arrival: Arrival, head: Head, target: LiveTarget, route: LiveRou
                 await response.head()
         except TimeoutError:
             raise TotalTimeout(f"{target.name} did not answer within {timeouts.total:g} s") from None
-        await _relay_answer(arrival, response, target, timeouts.between_tokens)
+        await _relay_answer(arrival, response, own, target, timeouts.between_tokens)
         return response.status
     finally:
         response.release()
@@ -101,13 +103,14 @@ def _path(arrival: Arrival) -> str:
     return raw
 
 
-async def _relay_answer(arrival: Arrival, response: Response, target: LiveTarget, silence: float) -> None:
+async def _relay_answer(arrival: Arrival, response: Response, own: bytes, target: LiveTarget, silence: float) -> None:
     content_type = response.header(b"content-type") or b"application/octet-stream"
+    lines = own + upstream_lines(response.headers)
     if arrival.opening.method == "HEAD" or response.status in (204, 304):
-        send_bodiless(arrival, response.status, content_type, upstream_lines(response.headers))
+        send_bodiless(arrival, response.status, content_type, lines)
         return
     pipe = Pipe(arrival)
-    pipe.begin(response.status, content_type, upstream_lines(response.headers))
+    pipe.begin(response.status, content_type, lines)
     while True:
         try:
             async with asyncio.timeout(silence):

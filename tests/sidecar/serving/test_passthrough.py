@@ -40,6 +40,8 @@ async def test_an_upload_arrives_byte_for_byte() -> None:
         assert call.header("authorization") == "Bearer key-of-own"
         assert call.header("x-trace") == "t"
         assert answer.headers["x-upstream-request-id"] == "theirs"
+        assert (answer.target, answer.headers["x-llmroute-reason"]) == ("east", "passthrough")
+        assert len(answer.headers["x-request-id"]) == 32
         assert "set-cookie" not in answer.headers
 
 
@@ -184,6 +186,7 @@ async def test_an_answer_that_breaks_is_cut_and_does_not_look_complete(capfd: py
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     (told,) = [line for line in lines if line["event"] == "request"]
     assert (told["status"], told["outcome"], told["level"]) == (206, "stream_broken", "error")
+    assert (told["request_id"], told["target"]) == (answer.headers["x-request-id"], "east")
 
 
 async def test_an_upload_that_stalls_after_the_answer_has_begun_cuts_the_answer() -> None:
