@@ -108,6 +108,7 @@ class Sidecars:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._open = ExitStack()
+        self._over = threading.Event()
         self._files: dict[str, Any] = {}
         """What ConfigMaps have said, by revision."""
         self._mounted: dict[str, str] = {}
@@ -116,6 +117,7 @@ class Sidecars:
         """Address → revision."""
 
     def __enter__(self) -> "Sidecars":
+        self._open.callback(self._over.set)
         config = ("configmaps", "--field-selector=metadata.name=llmroute-config")
         self._follow(config, r"{.metadata.namespace}|{.data.routes\.json}", self._written)
         pods = ("pods", "-l", "llmroute.dev/sidecar=true")
@@ -145,21 +147,20 @@ class Sidecars:
             ip("route", "del", "blackhole", ADDRESSES)
 
     def _follow(self, what: tuple[str, ...], told: str, heard: Any) -> None:
-        """Calls `heard` with the words of each line that a watch tells."""
-        output = f"jsonpath={told}{{'\\n'}}"
-        lines = self._open.enter_context(self._cluster.following("get", *what, "-A", "--watch", "-o", output))
+        """Calls `heard` with the words of each line that watches tell. When one ends, the next one begins."""
+        output = ("-o", f"jsonpath={told}{{'\\n'}}", "--request-timeout=20s")
 
         def listen() -> None:
-            while True:
-                try:
-                    line = next(lines)
-                except (StopIteration, ValueError):  # it ended, or was closed here meanwhile
-                    return
-                words = line.rstrip("\n").split("|", told.count("|"))
-                if words[0]:  # an empty list is told, too
-                    heard(*words)
+            while not self._over.wait(0.1):
+                with self._cluster.following("get", *what, "-A", "--watch", *output) as lines:
+                    for line in lines:
+                        if self._over.is_set():
+                            return
+                        words = line.rstrip("\n").split("|", told.count("|"))
+                        if words[0]:  # an empty list is told, too
+                            heard(*words)
 
-        threading.Thread(target=listen, name=what[0]).start()
+        threading.Thread(target=listen, name=what[0], daemon=True).start()
 
     def _written(self, namespace: str, text: str) -> None:
         file = json.loads(text)
