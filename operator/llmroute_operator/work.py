@@ -18,7 +18,7 @@ from llmroute_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 
-TOGETHER = 4
+TOGETHER = 16
 """Namespaces that are looked at, at the same time."""
 LONGEST_TURN = 60.0
 """Seconds; what hangs for longer is cut off and tried again."""

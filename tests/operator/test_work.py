@@ -18,7 +18,7 @@ from llmroute_operator.nudge import Schedule, Wanted
 from llmroute_operator.reconcile import Reconciler
 from llmroute_operator.seen import Seen
 from llmroute_operator.settings import Settings
-from llmroute_operator.work import Nudger, Turns, sweep
+from llmroute_operator.work import TOGETHER, Nudger, Turns, sweep
 
 
 class Looks:
@@ -96,12 +96,12 @@ async def test_a_look_that_hangs_is_cut_off_and_repeated(monkeypatch: pytest.Mon
 
 
 async def test_only_so_many_namespaces_are_looked_at_together() -> None:
-    looks = Looks(**{f"n{number}": [0.05] for number in range(20)})
+    looks = Looks(**{f"n{number}": [0.1] for number in range(40)})
     async with working(looks) as (turns, _):
-        for number in range(20):
+        for number in range(40):
             turns.mark(f"n{number}")
-        await until_looked(looks, 20)
-    assert looks.most == 4
+        await until_looked(looks, 40)
+    assert looks.most == TOGETHER
 
 
 async def test_nudges_reach_the_pod_and_a_pod_that_is_gone_is_no_trouble(cluster: Cluster, namespace: str) -> None:
