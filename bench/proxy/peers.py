@@ -64,12 +64,13 @@ DIRECT = Peer(
 LLMROUTE = Peer(
     name="llmroute",
     package="llmroute",
-    tuning="as shipped: four targets, cache lookup (4 MiB), failover, metrics, access log written to a file",
+    tuning="four targets, cache lookup (4 MiB), failover, metrics; no access log, as with the others",
     source=ThisEnvironment(),
     command=(
         "{prefix}/bin/llmroute",
         "serve",
         "{config}",
+        "--no-access-log",
         "--listen",
         "127.0.0.1:{port}",
         "--admin",
