@@ -96,6 +96,7 @@ class Exposition(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family of the contract."""
+        self._meter.settle()
         yield from self._counters()
         yield from self._histograms()
         yield from self._gen_ai()

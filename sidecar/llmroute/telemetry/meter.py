@@ -4,6 +4,7 @@ Label values come from the configuration and from our own fixed words, never fro
 is not counted by name.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
@@ -218,17 +219,17 @@ class RouteMeter:
         well = [ends.durations for each in self.targets.values() for (_, end), ends in each.ends.items() if end == OK]
         return self._baseline.look(now, sum(each.total for each in well), sum(each.count for each in well))
 
-    def request(self, ended: RequestEnded, outcome: str) -> None:
-        """One request has ended."""
-        key = (outcome, ended.cache or CACHE_OFF)
-        requests = self.requests
-        requests[key] = requests.get(key, 0) + 1
-        self.saved += ended.saved
-        self.durations[ended.stream].observe(ended.total)
-        if ended.stream and ended.ttft is not None:
-            self.ttft.observe(ended.ttft)
-        if ended.overhead is not None:
-            self.overhead.observe(ended.overhead)
+    def count(self, ended: list[RequestEnded]) -> None:
+        """So many requests more."""
+        for (status, error, cache), count in Counter([(each.status, each.error, each.cache) for each in ended]).items():
+            key = (outcome_of(status, error), cache or CACHE_OFF)
+            self.requests[key] = self.requests.get(key, 0) + count
+        self.saved += sum([each.saved for each in ended])
+        whole, streams = self.durations
+        whole.observe_all([each.total for each in ended if not each.stream])
+        streams.observe_all([each.total for each in ended if each.stream])
+        self.ttft.observe_all([each.ttft for each in ended if each.stream and each.ttft is not None])
+        self.overhead.observe_all([each.overhead for each in ended if each.overhead is not None])
 
 
 class Meter:
@@ -241,6 +242,7 @@ class Meter:
         self.reloads: dict[str, int] = {"applied": 0, "rejected": 0}
         self.revision = "none"
         """The one that serves."""
+        self._uncounted: list[RequestEnded] = []
 
     def rejected(self) -> None:
         """A configuration was wrong; the last good one stays."""
@@ -254,6 +256,7 @@ class Meter:
 
     def serves(self, routes: Iterable[MeteredRoute]) -> None:
         """The routes and targets that exist from now on; counters of those that stay go on, the others' end."""
+        self.settle()
         kept: dict[str, RouteMeter] = {}
         for route in routes:
             meter = kept[route.key] = self.routes.get(route.key) or RouteMeter()
@@ -292,11 +295,23 @@ class Meter:
             key = (before, after, reason)
             meter.failovers[key] = meter.failovers.get(key, 0) + 1
 
-    def request(self, ended: RequestEnded, outcome: str) -> None:
-        """A request of the app has ended, as `outcome_of` says."""
-        meter = self.routes.get(ended.route) if ended.route else self.unrouted
-        if meter is not None:
-            meter.request(ended, outcome)
+    def request(self, ended: RequestEnded) -> None:
+        """A request of the app has ended; it waits to be counted with others, which costs half."""
+        uncounted = self._uncounted
+        uncounted.append(ended)
+        if len(uncounted) >= TOGETHER:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count the requests that wait; to be called before `routes` and `unrouted` are read."""
+        uncounted, self._uncounted = self._uncounted, []
+        kinds: dict[str, list[RequestEnded]] = {}
+        for each in uncounted:
+            kinds.setdefault(each.route, []).append(each)
+        for route, ended in kinds.items():
+            meter = self.routes.get(route) if route else self.unrouted
+            if meter is not None:
+                meter.count(ended)
 
 
 def _codes(error: type[RequestError]) -> Iterable[str]:
@@ -310,11 +325,10 @@ OUTCOMES = frozenset({"ok", "client_error", "cancelled", "internal_error", "othe
 """All words that the outcome of a request can be."""
 
 
-def outcome_of(ended: RequestEnded) -> str:
-    """How the request ended for the app, in one of the fixed words."""
-    error = ended.error
+def outcome_of(status: int, error: str) -> str:
+    """How a request ended for the app, in one of the fixed words."""
     if not error:
-        if ended.status < 400:
+        if status < 400:
             return "ok"
-        return "cancelled" if ended.status == HUNG_UP else "client_error"
+        return "cancelled" if status == HUNG_UP else "client_error"
     return error if error in OUTCOMES else "other"

@@ -9,7 +9,7 @@ from llmroute.request import Observation, Outcome, RequestEnded
 from llmroute.telemetry.access import AccessLog
 from llmroute.telemetry.events import Logging
 from llmroute.telemetry.exposition import CONTENT_TYPE, Exposition
-from llmroute.telemetry.meter import Meter, MeteredRoute, outcome_of
+from llmroute.telemetry.meter import Meter, MeteredRoute
 from llmroute.telemetry.writer import STDOUT, Writer
 
 log = logging.getLogger("llmroute")
@@ -47,10 +47,9 @@ class Telemetry:
 
     def request_ended(self, ended: RequestEnded) -> None:
         """Exactly once for each request of an app."""
-        outcome = outcome_of(ended)
-        self._meter.request(ended, outcome)
+        self._meter.request(ended)
         if self._access is not None:
-            self._access.record(ended, outcome)
+            self._access.record(ended)
 
     def failed_over(self, route: str, failed: Observation, target: str) -> None:
         """After the failed attempt, another is made at the target."""
