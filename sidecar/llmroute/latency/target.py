@@ -50,7 +50,7 @@ class Latency:
 
     def sent(self, operation: Operation, stream: bool, now: float) -> None:
         """An attempt's request has been written: from now on its silence counts. `observe` must follow."""
-        self.track(operation, stream).silence.sent(now)
+        self.track(operation, stream).sent(now)
 
     def first_content(self, event: FirstContent) -> None:
         """Learn the time to first token, at once."""

@@ -8,6 +8,11 @@ Failures never look fast. A timeout is evidence that the answer would have taken
 raises a penalty factor that successes and a few seconds' time take away again, so that one timeout cannot spoil a
 target for long. Silence counts as well: once it is far longer than the expected answer, the answer is expected to take
 at least as long.
+
+Choosing looks at every track for every request, and mostly nothing is special: nothing failed lately, nothing is
+overdue. For that the answer is a line, `fixed + tokens * each` seconds with `spread` as the draw's standard deviation:
+what `sample` says of the median, of the time to first token or of a whole answer's total, before `plain_until`.
+Whatever changes it sets that back, and `settle` works it out anew.
 """
 
 from math import exp
@@ -15,7 +20,7 @@ from typing import Literal
 
 from llmroute.latency import numbers
 from llmroute.latency.lengths import TYPICAL_TOKENS
-from llmroute.latency.level import Level
+from llmroute.latency.level import NEVER, Level
 from llmroute.latency.symptoms import Failing, Silence
 from llmroute.request import Estimate, Observation, Outcome
 
@@ -43,9 +48,11 @@ def _blames(observation: Observation) -> bool:
 class StreamTrack:
     """One target's streams of one operation."""
 
-    __slots__ = ("failing", "level", "silence", "speed")
+    __slots__ = ("each", "failing", "fixed", "level", "plain_until", "silence", "speed", "spread")
 
     def __init__(self, prior_ttft: float | None, prior_speed: float | None) -> None:
+        self.fixed = self.each = self.spread = 0.0
+        self.plain_until = NEVER
         self.level = Level(prior_ttft, TYPICAL_TTFT)
         """The time to first token: it decides whether the target is known."""
         self.speed = Level(prior_speed, TYPICAL_SPEED)
@@ -54,10 +61,29 @@ class StreamTrack:
 
     def declare(self, prior_ttft: float | None, prior_speed: float | None) -> None:
         """Other priors hold for what nothing has been seen of."""
+        self.plain_until = NEVER
         if not self.level.weight:
             self.level = Level(prior_ttft, TYPICAL_TTFT)
         if not self.speed.weight:
             self.speed = Level(prior_speed, TYPICAL_SPEED)
+
+    def settle(self, now: float) -> bool:
+        """Work out the plain case anew; False where the case is not plain."""
+        level, silence = self.level, self.silence
+        if now >= level.fresh_until:
+            level.refresh(now)
+        self.fixed = level.expected
+        until = level.fresh_until
+        if silence.waiting:
+            self.spread = level.spread
+            overdue = silence.since + level.overdue
+            until = overdue if overdue < until else until
+        else:
+            self.spread = level.doubt
+        if not level.proven or self.failing.share:
+            return False
+        self.plain_until = until
+        return now < until
 
     def sample(self, metric: Metric, output_tokens: int, z: float, now: float, noise: float) -> tuple[float, float]:
         """Seconds by the metric at the quantile `z`: expected, and drawn with a standard normal `noise`."""
@@ -99,8 +125,15 @@ class StreamTrack:
             speed.refresh(now)
         return self.failing.penalty(now) * exp(z * speed.deviation) / speed.expected
 
+    def sent(self, now: float) -> None:
+        """An attempt's request has been written."""
+        if not self.silence.waiting:
+            self.plain_until = NEVER
+        self.silence.sent(now)
+
     def first_content(self, ttft: float, at: float) -> None:
         """The first content came after `ttft` seconds."""
+        self.plain_until = NEVER
         self.silence.answered(at)
         clean = numbers.seconds(ttft)
         if clean is not None:
@@ -108,6 +141,7 @@ class StreamTrack:
 
     def ended(self, observation: Observation) -> None:
         """An attempt ended, in whatever way."""
+        self.plain_until = NEVER
         at, outcome, timings = observation.at, observation.outcome, observation.timings
         if timings.ttft is None:
             self.silence.given_up()
@@ -129,14 +163,27 @@ class StreamTrack:
 class WholeTrack:
     """One target's answers of one operation that come in one piece."""
 
-    __slots__ = ("_per_token", "_ttft", "_usual", "failing", "level", "silence")
+    __slots__ = (
+        "_per_token",
+        "_ttft",
+        "_usual",
+        "each",
+        "failing",
+        "fixed",
+        "level",
+        "plain_until",
+        "silence",
+        "spread",
+    )
 
     def __init__(self, prior_ttft: float | None, prior_speed: float | None) -> None:
         self.failing = Failing()
         self.silence = Silence()
+        self.fixed = self.each = self.spread = 0.0
         self._refer(prior_ttft, prior_speed)
 
     def _refer(self, prior_ttft: float | None, prior_speed: float | None) -> None:
+        self.plain_until = NEVER
         self._ttft = TYPICAL_TTFT if prior_ttft is None else prior_ttft
         self._per_token = 1.0 / (TYPICAL_SPEED if prior_speed is None else prior_speed)
         self._usual = self._ttft + TYPICAL_TOKENS * self._per_token
@@ -147,6 +194,24 @@ class WholeTrack:
         """Other priors hold as long as nothing has been seen: what was is told in terms of those before."""
         if not self.level.weight:
             self._refer(prior_ttft, prior_speed)
+
+    def settle(self, now: float) -> bool:
+        """Work out the plain case anew; False where the case is not plain."""
+        level, silence = self.level, self.silence
+        if now >= level.fresh_until:
+            level.refresh(now)
+        ratio, until = level.expected, level.fresh_until
+        self.fixed, self.each = ratio * self._ttft, ratio * self._per_token
+        if silence.waiting:
+            self.spread = level.spread
+            overdue = silence.since + level.overdue * self._ttft  # that of an answer without a token
+            until = overdue if overdue < until else until
+        else:
+            self.spread = level.doubt
+        if not level.proven or self.failing.share:
+            return False
+        self.plain_until = until
+        return now < until
 
     def sample(self, metric: Metric, output_tokens: int, z: float, now: float, noise: float) -> tuple[float, float]:
         """Seconds by the metric at the quantile `z`: expected, and drawn with a standard normal `noise`."""
@@ -177,11 +242,18 @@ class WholeTrack:
             samples=self.level.evidence(now),
         )
 
+    def sent(self, now: float) -> None:
+        """An attempt's request has been written."""
+        if not self.silence.waiting:
+            self.plain_until = NEVER
+        self.silence.sent(now)
+
     def first_content(self, ttft: float, at: float) -> None:
         """Says nothing here: an answer in one piece is judged by its end."""
 
     def ended(self, observation: Observation) -> None:
         """An attempt ended, in whatever way."""
+        self.plain_until = NEVER
         at, outcome = observation.at, observation.outcome
         if outcome.is_ok:
             self.silence.answered(at)

@@ -31,15 +31,21 @@ def pick(
     candidates: list[Candidate], tracks: list[Track], ask: Ask, terms: Terms, now: float, rng: Random
 ) -> tuple[Candidate, bool]:
     """The best of at least one candidate, and whether it was explored: others were expected to be faster."""
-    output_tokens, z, metric = ask.output_tokens, terms.z, terms.metric_of(ask.stream)
-    bits = rng.getrandbits
+    tokens, bits = 1.0 * ask.output_tokens, rng.getrandbits
+    usual, normal = terms.metric == "auto" and not terms.z, _NORMAL
+    when = now if usual else inf
     expected: list[float] = []
     drawn: list[float] = []
     all_known, soonest, best = True, inf, inf
     for track in tracks:
-        seconds, draw = track.sample(metric, output_tokens, z, now, _NORMAL[bits(_BITS)])
-        if not track.level.proven:
-            all_known, seconds = False, inf  # what never answered is expected to take for ever
+        if when < track.plain_until or (usual and track.settle(now)):
+            seconds = track.fixed + tokens * track.each
+            draw = seconds * exp(track.spread * normal[bits(_BITS)])
+        else:
+            metric = terms.metric_of(ask.stream)
+            seconds, draw = track.sample(metric, ask.output_tokens, terms.z, now, normal[bits(_BITS)])
+            if not track.level.proven:
+                all_known, seconds = False, inf  # what never answered is expected to take for ever
         if seconds < soonest:
             soonest = seconds
         if draw < best:
