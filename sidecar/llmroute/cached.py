@@ -1,6 +1,7 @@
 """One request through the cache: a hit, a follower of an identical request, or a leader that fills the cache."""
 
 import asyncio
+from asyncio import current_task
 from collections.abc import Awaitable
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -44,17 +45,20 @@ class CachedVisit:
         if entry is not None:
             return await self._serve(entry, "hit")
         self._seat = seat = route.flights.join(key)
-        try:
-            if seat.leads:
-                self._take_the_lead(seat)
-                return await self._fetch()
+        if not seat.leads:
             entry = await self._follow(seat)
             return await self._fetch() if entry is None else await self._serve(entry, "coalesced")
+        # Fetch for all who wait. If our app hangs up while others wait, the work goes on until the last one leaves.
+        task = current_task()
+        assert task is not None
+        seat.carry(task)
+        arrival = visit.arrival
+        arrival.goes_on = self.hung_up
+        try:
+            return await self._fetch()
         finally:
-            if seat.leads:
-                visit.arrival.goes_on = None
-                seat.fail()  # unless it was published: who waits goes alone, and the work is not cancelled at its end
-            seat.leave()
+            arrival.goes_on = None
+            seat.fail()  # unless it was published: who waits goes alone, and the work is not cancelled at its end
 
     async def _follow(self, seat: Seat) -> Entry | None:
         """The answer that another request fetches; None: go alone. A stream is not waited for: it would come all at
@@ -81,13 +85,6 @@ class CachedVisit:
             await self._fetch()
         else:
             self._visit.from_cache(entry, body, how)
-
-    def _take_the_lead(self, seat: Seat) -> None:
-        """Fetch for all who wait. If our app hangs up while others wait, the work goes on until the last one leaves."""
-        task = asyncio.current_task()
-        assert task is not None
-        seat.carry(task)
-        self._visit.arrival.goes_on = self.hung_up
 
     def waits(self) -> bool:
         """See Audience."""
@@ -124,17 +121,14 @@ class CachedVisit:
 
     def _keep(self) -> None:
         """Store and share the answer as soon as it is a complete success, before our own app has taken it."""
-        exchange = self._visit.attempts.exchange if self._visit.attempts is not None else None
+        attempts = self._visit.attempts
+        exchange = attempts.exchange if attempts is not None else None
         observation = exchange.observation if exchange is not None else None
         if exchange is None or observation is None or not observation.outcome.is_ok:
             return
-        entry = Entry(
-            body=b"".join(self._pieces),
-            stream=self._wanted.stream,
-            target=exchange.target.name,
-            usage=observation.usage,
-            stored_at=observation.at,
-        )
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        entry = Entry(body, self._wanted.peek.stream, exchange.target.name, observation.usage, observation.at)
         self._cache.put(self._key, entry)
         if self._seat is not None and self._seat.leads:
             self._seat.publish(entry)

@@ -69,22 +69,21 @@ class Store:
 
     def put(self, key: bytes, entry: Entry) -> bool:
         """Keep the answer, in place of an older one with the same key; False if it is too large to be kept."""
-        if key in self._entries:
+        entries, most = self._entries, self.max_bytes
+        if key in entries:
             self._drop(key)
         size = entry.size
-        if size * LARGEST_SHARE > self.max_bytes:
+        if size * LARGEST_SHARE > most:
             return False
-        self._entries[key] = entry
-        self.bytes += size
-        self._make_room(entry.stored_at)
-        return True
-
-    def _make_room(self, now: float) -> None:
-        while self.bytes > self.max_bytes:
-            self.bytes -= self._entries.popitem(last=False)[1].size
+        entries[key] = entry
+        self.bytes = taken = self.bytes + size
+        while taken > most:
+            self.bytes = taken = taken - entries.popitem(last=False)[1].size
+        now = entry.stored_at
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_EVERY
             self._sweep(now)
+        return True
 
     def _sweep(self, now: float) -> None:
         # The eldest in order of use is not always the eldest of all, but what nobody asks for ends up here; so that
