@@ -30,9 +30,9 @@ class Lengths:
 
     def learn(self, operation: Operation, output_tokens: int) -> None:
         """A complete answer had so many output tokens."""
-        count = numbers.tokens(output_tokens)
-        if not count:
+        if output_tokens <= 0:
             return
+        count = output_tokens if output_tokens < numbers.MOST_TOKENS else numbers.MOST_TOKENS
         learned = self._learned.get(operation.label)
         if learned is None:
             self._learned[operation.label] = [float(count), 1.0]

@@ -25,6 +25,8 @@ from llmroute.telemetry.histogram import (
 
 CACHE_OFF = "off"
 HUNG_UP = 499
+ATTEMPTS_TOGETHER = 2 * TOGETHER
+"""Attempts, of all targets, that wait to be counted."""
 OK = Outcome.OK.word
 
 
@@ -98,9 +100,9 @@ class Ends:
 
 
 class TargetMeter:
-    """Counters of one target. Attempts wait to be counted together: one by one they cost three times as much."""
+    """Counters of one target."""
 
-    __slots__ = ("_cost", "_ends", "_uncounted", "candidate", "model", "provider", "selections")
+    __slots__ = ("candidate", "cost", "ends", "model", "provider", "selections")
 
     def __init__(self, target: MeteredTarget) -> None:
         self.provider = target.profile.otel_name
@@ -108,9 +110,10 @@ class TargetMeter:
         self.candidate = target.candidate
         self.selections: dict[str, int] = {}
         """By reason."""
-        self._cost = 0.0
-        self._ends: dict[tuple[str, str], Ends] = {}
-        self._uncounted: list[Observation] = []
+        self.cost = 0.0
+        """Dollars."""
+        self.ends: dict[tuple[str, str], Ends] = {}
+        """By operation and outcome."""
 
     def is_of(self, target: MeteredTarget) -> bool:
         """Whether the labels would be the same."""
@@ -124,39 +127,15 @@ class TargetMeter:
             attempts[outcome] = attempts.get(outcome, 0) + ends.durations.count
         return attempts
 
-    def attempt(self, observation: Observation) -> None:
-        """One attempt has ended."""
-        uncounted = self._uncounted
-        uncounted.append(observation)
-        if len(uncounted) >= TOGETHER:
-            self.settle()
-
-    def settle(self) -> None:
-        """Count the attempts that wait, at the prices of now."""
-        uncounted, self._uncounted = self._uncounted, []
-        kinds: dict[tuple[str, str], list[Observation]] = {}
-        for each in uncounted:
-            kinds.setdefault((each.operation.otel_name, each.outcome.word), []).append(each)
-        for kind, observations in kinds.items():
-            ends = self._ends.get(kind)
-            if ends is None:
-                ends = self._ends[kind] = Ends()
-            ends.count(observations)
+    def count(self, operation: str, outcome: str, ended: list[Observation]) -> None:
+        """So many attempts more, at the prices of now."""
+        ends = self.ends.get((operation, outcome))
+        if ends is None:
+            ends = self.ends[operation, outcome] = Ends()
+        ends.count(ended)
         if self.candidate.cost_in is not None:
-            for usage in [each.usage for each in uncounted if each.usage is not None]:
-                self._cost += self.candidate.price(usage.input, usage.output) or 0.0
-
-    @property
-    def ends(self) -> dict[tuple[str, str], Ends]:
-        """By operation and outcome."""
-        self.settle()
-        return self._ends
-
-    @property
-    def cost(self) -> float:
-        """Dollars."""
-        self.settle()
-        return self._cost
+            for usage in [each.usage for each in ended if each.usage is not None]:
+                self.cost += self.candidate.price(usage.input, usage.output) or 0.0
 
 
 class RouteMeter:
@@ -242,6 +221,8 @@ class Meter:
         self.reloads: dict[str, int] = {"applied": 0, "rejected": 0}
         self.revision = "none"
         """The one that serves."""
+        self._attempts: list[tuple[str, Observation]] = []
+        """Those that wait, by route."""
         self._uncounted: list[RequestEnded] = []
 
     def rejected(self) -> None:
@@ -265,7 +246,6 @@ class Meter:
                 known = meter.targets.get(name)
                 if known is None or not known.is_of(target):
                     known = TargetMeter(target)
-                known.settle()
                 known.candidate = target.candidate
                 targets[name] = known
             meter.targets = targets
@@ -279,14 +259,11 @@ class Meter:
             meter.chosen(target, reason)
 
     def attempt(self, route: str, observation: Observation) -> None:
-        """An attempt has ended."""
-        meter = self.routes.get(route)
-        if meter is None:
-            return
-        meter.queue.observe(observation.timings.queue)
-        target = meter.targets.get(observation.target)
-        if target is not None:
-            target.attempt(observation)
+        """An attempt has ended; it waits to be counted with others: one by one they cost three times as much."""
+        waiting = self._attempts
+        waiting.append((route, observation))
+        if len(waiting) >= ATTEMPTS_TOGETHER:
+            self._count_attempts()
 
     def failover(self, route: str, before: str, after: str, reason: str) -> None:
         """A request went on from one target to another (or to the same once more)."""
@@ -300,10 +277,27 @@ class Meter:
         uncounted = self._uncounted
         uncounted.append(ended)
         if len(uncounted) >= TOGETHER:
-            self.settle()
+            self._count_requests()
 
     def settle(self) -> None:
-        """Count the requests that wait; to be called before `routes` and `unrouted` are read."""
+        """Count what waits; to be called before `routes` and `unrouted` are read."""
+        self._count_attempts()
+        self._count_requests()
+
+    def _count_attempts(self) -> None:
+        attempts, self._attempts = self._attempts, []
+        kinds: dict[tuple[str, str, str, str], list[Observation]] = {}
+        for route, each in attempts:
+            kinds.setdefault((route, each.target, each.operation.otel_name, each.outcome.word), []).append(each)
+        for (route, name, operation, outcome), ended in kinds.items():
+            meter = self.routes.get(route)
+            if meter is not None:
+                meter.queue.observe_all([each.timings.queue for each in ended])
+                target = meter.targets.get(name)
+                if target is not None:
+                    target.count(operation, outcome, ended)
+
+    def _count_requests(self) -> None:
         uncounted, self._uncounted = self._uncounted, []
         kinds: dict[str, list[RequestEnded]] = {}
         for each in uncounted:
