@@ -105,7 +105,9 @@ class BodyReader:
             return
         except msgspec.ValidationError:
             pass
-        error = read_error(body)
-        if error is None:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # behind what is not valid
+            raise StreamBroken(f"the target's answer is not JSON: {error}") from error
+        told = read_error(body)
+        if told is None:
             raise StreamBroken("the target's answer is not an object")
-        self.failure = failure_in_answer(error)
+        self.failure = failure_in_answer(told)

@@ -48,7 +48,11 @@ def test_embeddings_and_responses_have_their_own_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b'{"choices": [', completion()[:-1], b"<html>", b"[]", b"7", b"\xff", b"null"]
+    "body",
+    [
+        *(b"", b"{", b'{"choices": [', completion()[:-1], b"<html>", b"[]", b"7", b"\xff", b"null"),
+        completion(usage={"prompt_tokens_details": 1})[:-1],
+    ],
 )
 def test_an_incomplete_or_foreign_answer_is_broken(body: bytes) -> None:
     reader = dialects.answer_reader(chat(), OPENAI)
