@@ -76,19 +76,19 @@ def openai_usage(usage: Raw | bytes) -> Usage | None:
 
 def usage_of(counts: OpenaiCounts) -> Usage | None:
     """The same, once decoded; None where nothing was counted."""
-    given, made = _count(counts.prompt_tokens), _count(counts.completion_tokens)
-    if given is None:
-        given = _count(counts.input_tokens)
-    if made is None:
-        made = _count(counts.output_tokens)
+    given, made = counts.prompt_tokens, counts.completion_tokens
+    if type(given) is not int:
+        given = _count(given, counts.input_tokens)
+    if type(made) is not int:
+        made = _count(made, counts.output_tokens)
     if given is None and made is None:
         return None
     details = counts.prompt_tokens_details or counts.input_tokens_details
-    cached = None if details is None else _count(details.cached_tokens)
-    written = None if details is None else _count(details.cache_write_tokens)
-    if cached is None:
-        cached = _count(counts.prompt_cache_hit_tokens)
-    return Usage(given or 0, made or 0, cached or 0, written or 0)
+    hit = counts.prompt_cache_hit_tokens
+    if details is None:
+        return Usage(given or 0, made or 0, 0 if hit is None else _count(hit) or 0)
+    cached = _count(details.cached_tokens, hit)
+    return Usage(given or 0, made or 0, cached or 0, _count(details.cache_write_tokens) or 0)
 
 
 def anthropic_counts(usage: Raw | bytes) -> AnthropicCounts:
@@ -119,8 +119,11 @@ def as_anthropic(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _count(number: Any) -> int | None:
-    """A count as a number, whole or not; None for anything else."""
-    if type(number) is int:
-        return number
-    return int(number) if type(number) is float else None
+def _count(*numbers: Any) -> int | None:
+    """The first count that is a number, whole or not; None if none is."""
+    for number in numbers:
+        if type(number) is int:
+            return number
+        if type(number) is float:
+            return int(number)
+    return None
