@@ -312,7 +312,7 @@ class Visit:
         send_whole(arrival, status, JSON, identified(self._id, self._dialect) + headers, body)
 
     def _ended(self) -> RequestEnded:
-        """For telemetry."""
+        """For telemetry; without what only the access log tells if there is none."""
         wanted, attempts, now = self._wanted, self.attempts, monotonic()
         (target, reason), trail = self._by, ""
         ttft: float | None = None
@@ -320,31 +320,31 @@ class Visit:
         error = self._error
         exchange = attempts.exchange if attempts is not None else None
         if attempts is not None and exchange is not None and attempts.decision is not None:
-            target, reason, trail = exchange.target.name, attempts.decision.reason, attempts.trail
-            if exchange.first_content_at is not None:
-                ttft = exchange.first_content_at - self._arrived
-            observation = exchange.observation
-            if observation is not None:
-                usage = observation.usage
-                if not error and observation.outcome.is_failure:  # broken after its commit point
-                    error = observation.outcome.word
-        # Four by position: CPython makes a dict for calls with more than fifteen keywords, at four times the price.
+            first_at, observation = exchange.first_content_at, exchange.observation
+            if first_at is not None:
+                ttft = first_at - self._arrived
+            if observation is not None and not error and observation.outcome.is_failure:
+                error = observation.outcome.word  # broken after its commit point
+            if self._proxy.settings.access_log:
+                target, reason, trail = exchange.target.name, attempts.decision.reason, attempts.trail
+                usage = observation.usage if observation is not None else None
+        # By position: CPython makes a dict for calls with more than fifteen keywords, and each one costs its share.
         return RequestEnded(
             self._id,
             now,
             now - self._arrived,
             self._status,
-            route=self._route.key if self._route is not None else "",
-            model=wanted.peek.model if wanted is not None else "",
-            operation=self._operation,
-            stream=wanted is not None and wanted.peek.stream,
-            target=target,
-            reason=reason,
-            attempts=trail,
-            error=error,
-            cache=self.cache,
-            ttft=ttft,
-            overhead=self._overhead,
-            usage=usage,
-            saved=self._saved,
+            self._route.key if self._route is not None else "",
+            wanted.peek.model if wanted is not None else "",
+            self._operation,
+            wanted is not None and wanted.peek.stream,
+            target,
+            reason,
+            trail,
+            error,
+            self.cache,
+            ttft,
+            self._overhead,
+            usage,
+            self._saved,
         )
