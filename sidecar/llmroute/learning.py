@@ -3,12 +3,14 @@
 from typing import TYPE_CHECKING
 
 from llmroute.health import Transition, alike
-from llmroute.request import Decision, FirstContent, Observation
+from llmroute.request import Decision, FirstContent, Observation, Outcome
 
 if TYPE_CHECKING:
     from llmroute.exchange import Exchange
     from llmroute.target import LiveTarget
     from llmroute.telemetry import Telemetry
+
+_OK = Outcome.OK  # compared by identity, which costs a tenth of reading an attribute of a member
 
 
 class Tally:
@@ -26,7 +28,7 @@ class Tally:
     def count(self, observation: Observation) -> None:
         """One more attempt."""
         self.attempts += 1
-        if observation.outcome.is_failure:
+        if observation.outcome is not _OK and observation.outcome.is_failure:
             self.errors += 1
         usage = observation.usage
         if usage is not None:
@@ -51,7 +53,7 @@ class Learner:
         learned.tally.count(observation)
         learned.window.record(observation)
         learned.latency.observe(observation)
-        if observation.outcome.is_ok:
+        if observation.outcome is _OK:
             target.lengths.learn(observation.operation, observation.output_tokens)
         transition = learned.health.observe(observation, observation.at)
         self._telemetry.attempt_ended(target.route, observation)

@@ -7,6 +7,8 @@ from llmroute.request import Observation, Outcome, Timings
 if TYPE_CHECKING:
     from llmroute.exchange import Exchange
 
+_OK = Outcome.OK  # see learning
+
 
 def observation_of(exchange: "Exchange", outcome: Outcome, now: float, retry_after: float | None) -> Observation:
     """The one Observation of an attempt that ends at `now`, monotonic."""
@@ -22,21 +24,21 @@ def observation_of(exchange: "Exchange", outcome: Outcome, now: float, retry_aft
         if first_at is not None:
             ttft = first_at - written
             generation = max(0.0, ended - first_at - exchange.stalled)
-        if outcome.is_ok:
+        if outcome is _OK:
             total = max(0.0, ended - written - exchange.stalled)
     usage, failure, since = reader.usage, exchange.failure, exchange.waits_since
-    return Observation(
-        target=exchange.target.name,
-        operation=request.operation,
-        stream=request.peek.stream,
-        prompt_tokens=request.peek.prompt_tokens,
-        outcome=outcome,
-        timings=Timings(exchange.queued, connect, headers, ttft, generation, total),
-        at=now,
-        usage=usage,
-        output_tokens=usage.output if usage is not None else reader.content_frames,
-        waited=now - since if since else 0.0,
-        retry_after=retry_after,
-        status=response.status if response is not None and headers is not None else 0,
-        refused=failure is not None and failure.eject,
+    return Observation(  # by position: a dozen keywords cost a third more
+        exchange.target.name,
+        request.operation,
+        request.peek.stream,
+        request.peek.prompt_tokens,
+        outcome,
+        Timings(exchange.queued, connect, headers, ttft, generation, total),
+        now,
+        usage,
+        usage.output if usage is not None else reader.content_frames,
+        now - since if since else 0.0,
+        retry_after,
+        response.status if response is not None and headers is not None else 0,
+        failure is not None and failure.eject,
     )

@@ -26,7 +26,7 @@ TRIAL_SHARE = 0.05
 PARDONS = 5
 """Failures pardoned since the last success; a target that only ever fails is not innocent."""
 
-_HEALTHY = State.HEALTHY  # a member of an Enum class is slow to reach
+_HEALTHY, _OK = State.HEALTHY, Outcome.OK  # a member of an Enum class is slow to reach, and so is what it has
 _BUSY = frozenset({Outcome.OVERLOADED, Outcome.SERVER_ERROR})
 """With a Retry-After a limit as well as a failure: 503 and 529."""
 _NOT_COUNTED = frozenset({Outcome.RATE_LIMITED, Outcome.CREDENTIAL_MISSING})
@@ -137,13 +137,13 @@ class Health:
     def observe(self, observation: Observation, now: float) -> Transition | None:
         """An attempt ended. Returns the change of the shown state, if any; a renewed ejection is one, too."""
         outcome = observation.outcome
-        if outcome.is_ok and self.clear and self._told is _HEALTHY:
+        if outcome is _OK and self.clear and self._told is _HEALTHY:
             self._succeeded(observation, now)
             return None
-        if not outcome.is_ok and not outcome.is_failure:
+        if outcome is not _OK and not outcome.is_failure:
             return None
         shown, until = self.state(now), self._until
-        if outcome.is_ok:
+        if outcome is _OK:
             self._succeeded(observation, now)
         else:
             self._failed(observation, now)

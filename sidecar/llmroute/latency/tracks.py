@@ -34,7 +34,7 @@ TYPICAL_SPEED = 50.0
 FEWEST_TOKENS = 4
 """An answer shorter than this says nothing of the speed."""
 _USUAL_RATE = 0.1
-_RATE_LIMITED = Outcome.RATE_LIMITED
+_OK, _RATE_LIMITED = Outcome.OK, Outcome.RATE_LIMITED  # an attribute of a member is slow to reach
 _CENSORED = frozenset({Outcome.FIRST_TOKEN_TIMEOUT, Outcome.TOTAL_TIMEOUT, Outcome.CANCELLED})
 """Ends that say only that the answer would have taken longer."""
 
@@ -145,7 +145,7 @@ class StreamTrack:
         at, outcome, timings = observation.at, observation.outcome, observation.timings
         if timings.ttft is None:
             self.silence.given_up()
-        if outcome.is_ok:
+        if outcome is _OK:
             if self.failing.share:
                 self.failing.succeeded(at)
             count = observation.output_tokens
@@ -255,7 +255,7 @@ class WholeTrack:
         """An attempt ended, in whatever way."""
         self.plain_until = NEVER
         at, outcome = observation.at, observation.outcome
-        if outcome.is_ok:
+        if outcome is _OK:
             self.silence.answered(at)
             if self.failing.share:
                 self.failing.succeeded(at)

@@ -32,13 +32,14 @@ def pick(
 ) -> tuple[Candidate, bool]:
     """The best of at least one candidate, and whether it was explored: others were expected to be faster."""
     tokens, bits = 1.0 * ask.output_tokens, rng.getrandbits
-    usual, normal = terms.metric == "auto" and not terms.z, _NORMAL
-    when = now if usual else inf
+    normal, when = _NORMAL, now
+    if terms.metric != "auto" or terms.z:
+        when = inf  # not what the tracks keep ready
     expected: list[float] = []
     drawn: list[float] = []
     all_known, soonest, best = True, inf, inf
     for track in tracks:
-        if when < track.plain_until or (usual and track.settle(now)):
+        if when < track.plain_until or (when < inf and track.settle(now)):
             seconds = track.fixed + tokens * track.each
             draw = seconds * exp(track.spread * normal[bits(_BITS)])
         else:
