@@ -75,7 +75,6 @@ class Exchange:
 
     __slots__ = (
         "_body",
-        "_first_at",
         "_observer",
         "_patience",
         "_share",
@@ -83,6 +82,7 @@ class Exchange:
         "_unread",
         "complete",
         "failure",
+        "first_content_at",
         "observation",
         "queued",
         "reader",
@@ -119,16 +119,12 @@ class Exchange:
         self._observer = observer
         self._patience = Patience(request, target, timeouts)
         self.reader = dialects.answer_reader(request, target.profile)
-        self._first_at: float | None = None
+        self.first_content_at: float | None = None
+        """Instant of a stream's first content."""
         self._unread = False
         """A large non-stream that is relayed without being looked at: its tokens are not known."""
         self.waits_since = 0.0
         """Instant from which the target is waited for."""
-
-    @property
-    def first_content_at(self) -> float | None:
-        """Instant of a stream's first content."""
-        return self._first_at
 
     @property
     def sent_at(self) -> float:
@@ -281,7 +277,7 @@ class Exchange:
         else:
             out = self._understood(b"")
             self.complete = reader.failure is None
-        if self._first_at is None and reader.first_content and self.request.peek.stream:
+        if self.first_content_at is None and reader.first_content and self.request.peek.stream:
             self._note_first_content(response)
         return out
 
@@ -295,7 +291,7 @@ class Exchange:
             raise StreamBroken(f"{self.target.name}'s answer makes no sense: {type(error).__name__}") from error
 
     def _note_first_content(self, response: "Response") -> None:
-        self._first_at = at = response.last_byte_at
+        self.first_content_at = at = response.last_byte_at
         request = self.request
         prompt_tokens, ttft = request.peek.prompt_tokens, at - response.written_at
         event = FirstContent(self.target.name, request.operation, True, prompt_tokens, ttft, at)
