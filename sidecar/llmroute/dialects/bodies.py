@@ -40,20 +40,17 @@ _bodies = msgspec.json.Decoder(_Body)
 _counted = msgspec.json.Decoder(_Counted)
 
 
-class BodyReader:
-    """An AnswerReader."""
+class BodyReader(Struct, eq=False):
+    """An AnswerReader. A Struct, since one call of C makes all of it."""
 
-    __slots__ = ("_body", "_dialect", "content_frames", "ended", "failure", "finish", "first_content", "usage")
-
-    def __init__(self, dialect: Dialect) -> None:
-        self.first_content = False
-        self.usage: Usage | None = None
-        self.content_frames = 0
-        self.ended = False
-        self.failure: Failure | None = None
-        self.finish: str | None = None
-        self._dialect = dialect
-        self._body = b""
+    _dialect: Dialect
+    _body: bytes = b""
+    first_content: bool = False
+    usage: Usage | None = None
+    content_frames: int = 0
+    ended: bool = False
+    failure: Failure | None = None
+    finish: str | None = None
 
     def feed(self, chunk: bytes) -> bytes:
         """See AnswerReader."""
@@ -82,18 +79,21 @@ class BodyReader:
             return
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StreamBroken(f"the target's answer is not JSON: {error}") from error
+        if read.error is not None:
+            self.failure = failure_in_answer(error_of(read.error))
+            return
         if read.usage is not None:
             self.usage = usage_of(read.usage)
-        self._take(read)
+        if read.choices and read.choices[0].finish_reason:
+            self.finish = str(read.choices[0].finish_reason)
 
-    def _take(self, read: _Body | _Counted) -> None:
+    def _take(self, read: _Body) -> None:
         if read.error is not None:
-            self.usage = None
             self.failure = failure_in_answer(error_of(read.error))
         elif self._dialect is not _ANTHROPIC:
             if read.choices and read.choices[0].finish_reason:
                 self.finish = str(read.choices[0].finish_reason)
-        elif isinstance(read, _Body):
+        else:
             self.usage = anthropic_counts(read.usage).usage()
             self.finish = FINISH_OF_STOP.get(read.stop_reason) if isinstance(read.stop_reason, str) else None
 

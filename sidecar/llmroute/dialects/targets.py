@@ -104,13 +104,13 @@ def _translating_reader(request: InferenceRequest, profile: Profile) -> AnswerRe
     if profile.dialect is Dialect.ANTHROPIC:
         if not request.peek.stream:
             write_chat = partial(openai.write_answer, created=request.created)
-            return TranslatedBody(Dialect.ANTHROPIC, anthropic.read_answer, write_chat)
+            return TranslatedBody(Dialect.ANTHROPIC, read_answer=anthropic.read_answer, write_answer=write_chat)
         writer = openai.PieceWriter(include_usage=request.peek.include_usage, created=request.created)
         return TranslatedStream(anthropic.PieceReader(), writer)
     thinking = _asked_for_thinking(request)
     if not request.peek.stream:
         write = partial(anthropic.write_answer, thinking=thinking)
-        return TranslatedBody(Dialect.OPENAI, openai.read_answer, write)
+        return TranslatedBody(Dialect.OPENAI, read_answer=openai.read_answer, write_answer=write)
     events = anthropic.PieceWriter(thinking=thinking, prompt_tokens=request.peek.prompt_tokens)
     return TranslatedStream(openai.PieceReader(), events)
 

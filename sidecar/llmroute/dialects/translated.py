@@ -19,7 +19,6 @@ from llmroute.dialects.conversation import (
 from llmroute.dialects.failures import Failure
 from llmroute.dialects.streams import FrameReader
 from llmroute.errors import StreamBroken
-from llmroute.request import Dialect
 
 _CONTENT = (TextPiece, ThinkingPiece, CallStarted, CallPiece)
 
@@ -76,19 +75,13 @@ class TranslatedStream(FrameReader):
         return self._writer.write(piece)
 
 
-class TranslatedBody(BodyReader):
+class TranslatedBody(BodyReader, kw_only=True, eq=False):
     """An AnswerReader of bodies."""
 
-    __slots__ = ("_read_answer", "_write_answer")
-
-    def __init__(
-        self, dialect: Dialect, read_answer: Callable[[bytes], Answer], write_answer: Callable[[Answer], bytes]
-    ) -> None:
-        super().__init__(dialect)
-        self._read_answer = read_answer
-        self._write_answer = write_answer
+    read_answer: Callable[[bytes], Answer]
+    write_answer: Callable[[Answer], bytes]
 
     def close(self) -> bytes:
         """See AnswerReader."""
         body = super().close()
-        return body if self.failure is not None else self._write_answer(self._read_answer(body))
+        return body if self.failure is not None else self.write_answer(self.read_answer(body))
