@@ -4,7 +4,7 @@ import re
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from llmroute.errors import BadRequest
 
@@ -20,29 +20,6 @@ _WHITESPACE = frozenset({b" ", b"\t", b"\r", b"\n"})
 _KEY = re.compile(rb'"(?:[^"\\]|\\.)*"', re.S)
 _PATH = re.compile(r" - at `\$\.?(.*?)`$")
 _T = TypeVar("_T")
-_PROMPT = frozenset(
-    {"messages", "input", "prompt", "system", "instructions", "tools", "functions", "suffix", "response_format"}
-)
-_OUTPUT = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-_KNOWN_NAMES = 256
-_LONGEST_KNOWN = 1024
-"""Characters of the names together, so that what is remembered of apps is bounded."""
-
-
-class Names(Struct, frozen=True):
-    """What the names of a body's members tell, whatever their values. They come in their order."""
-
-    prompt_before: tuple[str, ...]
-    """Members of the prompt that stand before `model`."""
-    others_before: tuple[str, ...]
-    prompt_after: tuple[str, ...]
-    output: tuple[str, ...]
-    """Members that bound the answer's length, the first one to be asked first."""
-    start: int
-    """Offset of the value of `model` in a body without white space, were all values before it empty."""
-
-
-_known: dict[tuple[str, ...], Names] = {}
 
 
 def split(body: bytes) -> dict[str, Raw]:
@@ -60,31 +37,6 @@ def split(body: bytes) -> dict[str, Raw]:
         raise BadRequest(f"the body is not valid UTF-8 (byte {error.start})") from error
     except RecursionError as error:
         raise BadRequest("the body is nested too deeply") from error
-
-
-def names_of(fields: dict[str, Raw]) -> Names:
-    """Remembered, since an app sends the same names again and again. One of them is `model`."""
-    order = tuple(fields)
-    names = _known.get(order)
-    if names is None:
-        names = _names(order)
-        if sum(map(len, order)) <= _LONGEST_KNOWN:
-            if len(_known) >= _KNOWN_NAMES:
-                _known.clear()
-            _known[order] = names
-    return names
-
-
-def _names(order: tuple[str, ...]) -> Names:
-    at = order.index("model")
-    before, after = order[:at], order[at + 1 :]
-    return Names(
-        prompt_before=tuple(name for name in before if name in _PROMPT),
-        others_before=tuple(name for name in before if name not in _PROMPT),
-        prompt_after=tuple(name for name in after if name in _PROMPT),
-        output=tuple(name for name in _OUTPUT if name in order),
-        start=len('{"model":') + sum(len(_encode(name)) + len(":,") for name in before),
-    )
 
 
 def is_null(member: Raw) -> bool:
@@ -151,25 +103,16 @@ def flag(fields: dict[str, Raw], name: str) -> bool:
     return False
 
 
-def measure(body: bytes, fields: dict[str, Raw], names: Names) -> tuple[int, int]:
-    """Offset of the value of `model`, and the bytes of the members of the prompt together.
+def measure(body: bytes, fields: dict[str, Raw], prompt: frozenset[str]) -> tuple[int, int]:
+    """Offset of the value of `model`, and the bytes of the members named by `prompt` together.
 
     A compact body, which most are, and one as Python's json writes it are measured instead of walked through.
     Raises BadRequest for a member that is given twice.
     """
-    size = 0
     # Whitespace, escaped names and repeated members are lost when the members are put together again.
     if _encode(fields) == body:
-        for name in names.prompt_before:
-            size += memoryview(fields[name]).nbytes
-        model = names.start + size
-        for name in names.others_before:
-            model += memoryview(fields[name]).nbytes
-        for name in names.prompt_after:
-            size += memoryview(fields[name]).nbytes
-        return model, size
-    at = 1
-    prompt = frozenset(names.prompt_before + names.prompt_after)
+        return _measure_compact(fields, prompt)
+    at, size = 1, 0
     for name, member in fields.items():
         length = memoryview(member).nbytes
         at += len(name) + length + 4
@@ -180,6 +123,21 @@ def measure(body: bytes, fields: dict[str, Raw], names: Names) -> tuple[int, int
         if model:
             return model, size
     return member_at(body, fields, "model"), size
+
+
+def _measure_compact(fields: dict[str, Raw], prompt: frozenset[str]) -> tuple[int, int]:
+    """The same without white space; names of `prompt` are written without escapes."""
+    at, model, size = 1, 0, 0
+    for name, member in fields.items():
+        if name == "model":
+            model = at + 8
+        elif name in prompt:
+            length = memoryview(member).nbytes
+            size += length
+            at += len(name) + length + 4
+        elif not model:
+            at += len(_encode(name)) + memoryview(member).nbytes + 2
+    return model, size
 
 
 def _model_spaced(body: bytes, fields: dict[str, Raw]) -> int:

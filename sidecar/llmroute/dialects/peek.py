@@ -16,7 +16,11 @@ _REQUIRED = {
     Operation.COUNT_TOKENS: "messages",
     Operation.EMBEDDINGS: "input",
 }
+_PROMPT_FIELDS = frozenset(
+    {"messages", "input", "prompt", "system", "instructions", "tools", "functions", "suffix", "response_format"}
+)
 _ARRAY = ord("[")
+_OUTPUT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 def peek(operation: Operation, body: bytes) -> Peek:
@@ -31,8 +35,7 @@ def peek(operation: Operation, body: bytes) -> Peek:
     required = _REQUIRED.get(operation)
     if required is not None:
         _check_required(fields, required)
-    names = members.names_of(fields)
-    model_at, size = members.measure(body, fields, names)
+    model_at, size = members.measure(body, fields, _PROMPT_FIELDS)
     media = media_of(operation, body, fields)
     tokens = size // BYTES_PER_TOKEN
     if media is not None:
@@ -43,7 +46,7 @@ def peek(operation: Operation, body: bytes) -> Peek:
         stream=stream,
         fields=fields,
         prompt_tokens=tokens + 1,
-        max_output_tokens=_max_output(fields, names.output) if names.output else None,
+        max_output_tokens=_max_output(fields),
         needs=needs,
         stateful=stateful,
         include_usage="stream_options" in fields and _includes_usage(fields),
@@ -58,11 +61,12 @@ def _check_required(fields: dict[str, Raw], name: str) -> None:
         raise BadRequest("`messages` must be an array", param=name)
 
 
-def _max_output(fields: dict[str, Raw], names: tuple[str, ...]) -> int | None:
-    for name in names:
-        number = bytes(fields[name])
-        if number.isdigit() and len(number) < 10:  # anything else is the provider's to judge
-            return int(number)
+def _max_output(fields: dict[str, Raw]) -> int | None:
+    for name in _OUTPUT_FIELDS:
+        if name in fields:
+            number = bytes(fields[name])
+            if number.isdigit() and len(number) < 10:  # anything else is the provider's to judge
+                return int(number)
     return None
 
 
