@@ -29,6 +29,9 @@ class Seat(Struct, eq=False):
     _work: asyncio.Task[object] | None = None
     _watched: bool = False
 
+    def __repr__(self) -> str:
+        return f"<Seat leads={self.leads}>"  # what the app gets is in it
+
     @property
     def followers(self) -> int:
         """How many others still wait for the answer."""

@@ -52,6 +52,9 @@ class BodyReader(Struct, eq=False):
     failure: Failure | None = None
     finish: str | None = None
 
+    def __repr__(self) -> str:
+        return f"<BodyReader {len(self._body)} bytes>"  # what the app gets is in it
+
     def feed(self, chunk: bytes) -> bytes:
         """See AnswerReader."""
         self._body = body = self._body + chunk if self._body else chunk
