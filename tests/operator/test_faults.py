@@ -61,14 +61,14 @@ async def test_in_bad_weather_it_arrives_all_the_same(
         with replica(way.kubeconfig, "one", own_namespace=own) as operator:
             await shop.route()
             await shop.pod()
-            await until(lambda: has(shop, ["chat"]), 60.0)
+            await until(lambda: has(shop, ["chat"]), 240.0)
             for number in range(5):
                 await shop.cluster.patch("llmroutes", shop.name, "chat", {"spec": {"models": [f"m-{number}"]}})
                 await until(
                     lambda number=number: serves(shop, [f"m-{number}"]), 240.0
                 )  # a missed watch: the sweep, each minute
             await shop.cluster.delete("configmaps", shop.name, names.CONFIG)
-            await until(lambda: has(shop, ["chat"]), 60.0)
+            await until(lambda: has(shop, ["chat"]), 240.0)
             assert operator.leads and operator.get("/livez") == (200, "ok")
             assert defects(operator) == []
 
