@@ -62,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--stream", action="store_true", help="64 events instead of one answer")
     parser.add_argument("--large", action="store_true", help="a prompt of 100 KB")
     parser.add_argument("--without-cache", action="store_true", help="routes without `cache`")
+    parser.add_argument("--without-log", action="store_true", help="no access log, as in bench.proxy")
     parser.add_argument("--requests", type=int, default=300, help="counted (default 300)")
     parser.add_argument("--command", default=f"{sys.executable} -m llmroute", help="the sidecar (default: this one)")
     parser.add_argument("--profile", type=Path, help="keep callgrind's file here, for callgrind_annotate")
@@ -78,6 +79,7 @@ def _count(arguments: argparse.Namespace, case: Case, scratch: Path, upstream: i
     port = free_port()
     command = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={profile}"]
     command += [*arguments.command.split(), "serve", str(scratch / "route.yaml")]
+    command += ["--no-access-log"] if arguments.without_log else []
     command += ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{free_port()}"]
     with (scratch / "log").open("wb") as log, _running(command, log.fileno()) as sidecar:
         try:
